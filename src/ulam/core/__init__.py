@@ -1,0 +1,1 @@
+"""The words of the house: arrays, distributions, noise, vocabulary, parameters, the method base, errors."""

@@ -1,0 +1,158 @@
+"""What a method is: a frozen dataclass of parameters with one rule.
+
+`Transform` maps logits to logits, `Chooser` draws a token. A method's file adds `CLAIMS`, words from `claims`, each a
+law that the conformance tests check, and `CASES`, small rows worked out by hand. The base does what all
+methods share, so that no file can get it wrong: parameters are checked when the stage is made; a row whose
+parameter is neutral, or whose vocabulary is one token, comes back bit for bit; other rows go to `apply`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import MISSING, dataclass
+from typing import Any, ClassVar, Sequence, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Array, as_logits, like, log_softmax, namespace, take_rows, to_numpy
+from .context import Context
+from .noise import Address, Noise
+from .parameter import Parameter, parameters
+from .values import Word, print_value
+from .vocabulary import Vocabulary
+
+S = TypeVar("S", bound="Stage")
+
+
+def snake(name: str) -> str:
+    """`TopNSigma` to `top_n_sigma`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One item of a recipe. `name` is what the user types: the class name in lower case with underscores."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in cls.__dict__:
+            cls.name = snake(cls.__name__)
+
+    def __post_init__(self) -> None:
+        for each in parameters(self):
+            object.__setattr__(self, each.name, each.check(getattr(self, each.name), self.name))
+
+    def __str__(self) -> str:
+        """The stage as recipe text, defaults left out."""
+        shown = [(p, getattr(self, p.name)) for p in parameters(self)]
+        written = [(p, printed(p, v)) for p, v in shown if p.required or v != p.default]
+        if not written:
+            return self.name
+        if len(written) == 1 and written[0][0].name == shown[0][0].name:
+            return f"{self.name}={written[0][1]}"
+        return f"{self.name}({', '.join(text if p.required else f'{p.name}={text}' for p, text in written)})"
+
+    def bind(self: S, vocabulary: Vocabulary) -> S:
+        """The same stage with tokens given as text turned into ids. Raises `NeedsTokenizer`, `TokenOutOfRange`."""
+        found: dict[str, Any] = {}
+        for p in parameters(self):
+            if p.kind is dict:
+                found[p.name] = [(vocabulary.token(k) if isinstance(k, str) else vocabulary.check(k), v) for k, v in getattr(self, p.name)]
+        return cast(S, dataclasses.replace(cast(Any, self), **found)) if found else self
+
+    def neutral(self, rows: int) -> NDArray[np.bool_]:
+        """Which of `rows` rows this stage leaves as they are, by its parameters alone."""
+        out = np.zeros(rows, bool)
+        for p in parameters(self):
+            if p.neutral is not MISSING:
+                value = getattr(self, p.name)
+                out |= value == p.neutral if isinstance(value, (int, float, np.ndarray)) else value == p.check(p.neutral, self.name)
+        return out
+
+    def take(self: S, rows: NDArray[np.int64]) -> S:
+        """The stage for some rows: parameters that are arrays keep those rows."""
+        arrays = {p.name: getattr(self, p.name)[rows] for p in parameters(self) if isinstance(getattr(self, p.name), np.ndarray)}
+        return unchecked(self, arrays) if arrays else self
+
+
+def printed(p: Parameter, value: Any) -> str:
+    """A parameter's value as recipe text; pairs are a map again, words have no quotes."""
+    if p.kind is dict:
+        return print_value(dict(value))
+    return print_value(Word(value) if isinstance(value, str) else value)
+
+
+def unchecked(stage: S, changes: dict[str, Any]) -> S:
+    """A copy with some fields changed, their values known to be right."""
+    copy = object.__new__(type(stage))
+    copy.__dict__.update(stage.__dict__)
+    copy.__dict__.update(changes)
+    return copy
+
+
+class Transform(Stage):
+    """Logits to logits. Write `apply`; call the stage."""
+
+    kind = "transform"
+
+    def __call__(self, logits: Array, context: Context | None = None) -> Array:
+        """Logits [B, V], nats, to logits [B, V] of the same type (half precision becomes float32); nothing is written to."""
+        z = as_logits(logits)
+        context = context or Context()
+        rows, width = z.shape
+        active = ~self.neutral(rows)
+        if width == 1 or not active.any():
+            return z
+        if active.all():
+            return self.apply(z, context)
+        index = np.flatnonzero(active)
+        changed = self.take(index).apply(take_rows(z, index), context.select(index) if context.rows else context)
+        places = np.zeros(rows, np.int64)
+        places[index] = np.arange(len(index))
+        xp = namespace(z)
+        return xp.where(like(z, active, xp.bool)[:, None], take_rows(changed, places), z)
+
+    def apply(self, z: Array, context: Context) -> Array:
+        """The rule, for rows of float32 or float64 with V >= 2, a finite entry and a parameter that is not neutral."""
+        raise NotImplementedError(f"{self.name} has no rule")  # abstract
+
+
+class Chooser(Stage):
+    """A distribution and noise to a token. Write `choose`, and `law` if it does not draw from the row as it is."""
+
+    kind = "chooser"
+
+    def law(self, z: Array) -> Array:
+        """Log-probabilities [B, V] of the token that `choose` returns."""
+        return log_softmax(z)
+
+    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+        """Token ids [B] for logits [B, V]."""
+        raise NotImplementedError(f"{self.name} has no rule")  # abstract
+
+
+def stack(stages: Sequence[S]) -> S:
+    """One stage for many rows: the same method with numeric parameters as arrays [B]. `stack_key` must agree."""
+    first = stages[0]
+    if all(stage == first for stage in stages):
+        return first
+    return unchecked(first, {p.name: np.asarray([getattr(s, p.name) for s in stages]) for p in parameters(first) if stackable(p, getattr(first, p.name))})
+
+
+def stackable(p: Parameter, value: Any) -> bool:
+    return not p.scalar and not isinstance(value, str)
+
+
+def stack_key(stage: Stage) -> tuple[Any, ...]:
+    """What two stages must share to be stacked: the method, and every value that is not a number."""
+    return (type(stage), *((p.name, getattr(stage, p.name)) for p in parameters(stage) if not stackable(p, getattr(stage, p.name))))
+
+
+def host(z: Array) -> NDArray[np.float64]:
+    """Logits as NumPy float64, where draws are made."""
+    return to_numpy(z).astype(np.float64)

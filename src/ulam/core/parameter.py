@@ -1,0 +1,154 @@
+"""Parameters of a stage: one declaration that the grammar, the flags, the docs and the checks all read.
+
+    T: float = parameter(float, "[0, inf)", neutral=1, help="divides the logits")
+
+A field of a stage is declared by `parameter(...)`; everything about it (kind, range, default, neutral value, unit,
+one line of help) stands there and nowhere else. Values are checked when the stage is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from dataclasses import MISSING, dataclass
+from typing import Any, Sequence
+
+import numpy as np
+
+from .errors import OutOfRange, did_you_mean
+from .values import Word, print_value
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A range of numbers written as in mathematics: `[0, 1]`, `(0, inf)`."""
+
+    text: str
+    low: float
+    high: float
+    low_in: bool
+    high_in: bool
+
+    @classmethod
+    def of(cls, text: str) -> Interval:
+        low, high = text[1:-1].split(",")
+        return cls(text, float(low), float(high), text[0] == "[", text[-1] == "]")
+
+    def __contains__(self, x: float) -> bool:
+        above = x >= self.low if self.low_in else x > self.low
+        return above and (x <= self.high if self.high_in else x < self.high)
+
+    def nearest(self, x: float) -> float | None:
+        """The end of the range nearest to `x`, if that end belongs to it."""
+        if x <= self.low:
+            return self.low if self.low_in else None
+        return self.high if x >= self.high and self.high_in else None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a method says about one parameter.
+
+    kind     float, int, bool, str (one of `words`), or dict (token to number)
+    range    of a number; `words` may be allowed beside it (`window=all`)
+    default  value when left out; MISSING if it must be given
+    neutral  value at which the stage is the identity, bit for bit; MISSING if there is none
+    scalar   True if it may not differ between the rows of a batch
+    """
+
+    name: str
+    kind: type
+    range: Interval | None
+    words: tuple[str, ...]
+    default: Any
+    neutral: Any
+    unit: str
+    help: str
+
+    @property
+    def scalar(self) -> bool:
+        return self.kind not in (float, int)
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+    def describe(self) -> str:
+        """Range, neutral value, default, for people."""
+        parts = [self.range.text if self.range else "", " | ".join(self.words)]
+        text = " or ".join(part for part in parts if part) or {bool: "true | false", dict: "{token: number, ...}"}[self.kind]
+        text += f" {self.unit}" if self.unit else ""
+        text += "" if self.neutral is MISSING else f", neutral {print_value(self.neutral)}"
+        return text + ("" if self.required else f", default {print_value(self.default)}")
+
+    def check(self, value: Any, stage: str) -> Any:
+        """`value` in its normal form. Raises `OutOfRange`, naming the stage, the range and the nearest right value."""
+        if isinstance(value, np.ndarray) and not self.scalar:
+            return np.asarray([self.check(each, stage) for each in value.tolist()])
+        if isinstance(value, str) and self.words:
+            if value in self.words:
+                return str(value)
+            raise OutOfRange(f'{stage}: {self.name}={value} is not one of {", ".join(self.words)}.{did_you_mean(value, self.words)}', stage=stage, parameter=self.name)
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise self.wrong(value, stage, "true or false")
+            return value
+        if self.kind is dict:
+            return self.pairs(value, stage)
+        if self.kind is str or isinstance(value, (bool, str)) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise self.wrong(value, stage, "one of " + ", ".join(self.words) if self.kind is str else "a number" + "".join(f" or {w}" for w in self.words))
+        return self.number(value, stage)
+
+    def number(self, value: Any, stage: str) -> float | int:
+        assert self.range is not None
+        if self.kind is int:
+            if isinstance(value, (float, np.floating)) and not float(value).is_integer():
+                raise self.wrong(value, stage, "an integer")
+            number: float | int = operator.index(int(value))
+        else:
+            number = float(value)
+        if math.isnan(number) or number not in self.range:
+            near = None if math.isnan(number) else self.range.nearest(number)
+            hint = "" if near is None else f". Nearest allowed value: {print_value(self.kind(near) if math.isfinite(near) else near)}"
+            if near is not None and near == self.neutral:
+                hint += " (neutral: the stage does nothing)"
+            elif self.neutral is not MISSING and number < self.range.low:
+                hint += f". To switch it off: {print_value(self.neutral)}"
+            if self.range.text == "[0, 1]" and 1 < number <= 100:
+                hint += f". For {print_value(number)} % write {print_value(number / 100)}"
+            raise OutOfRange(f"{stage}: {self.name}={print_value(number)} is outside {self.range.text}{hint}", stage=stage, parameter=self.name)
+        return number
+
+    def pairs(self, value: Any, stage: str) -> tuple[tuple[int | str, float], ...]:
+        """A token map in its normal form: pairs, ids first and in order, then texts."""
+        items = list(value.items()) if isinstance(value, dict) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in items):
+            raise self.wrong(value, stage, 'a map from tokens to numbers, {50256: -5, " cat": 2.5}')
+        out: dict[int | str, float] = {}
+        for token, number in items:
+            if isinstance(token, bool) or not isinstance(token, (int, str, np.integer)) or (not isinstance(token, str) and token < 0):
+                raise self.wrong(token, stage, "token ids and token texts as keys")
+            if isinstance(number, (bool, str)) or not isinstance(number, (int, float)):
+                raise self.wrong(number, stage, "a number for every token")
+            if self.range is not None and (math.isnan(number) or number not in self.range):
+                raise OutOfRange(f"{stage}: {self.name}[{print_value(token)}]={print_value(number)} is not finite", stage=stage, parameter=self.name, fix="a large negative number such as -100 all but forbids a token")
+            if token in out:
+                raise OutOfRange(f"{stage}: token {print_value(token)} stands twice in {self.name}", stage=stage, parameter=self.name)
+            out[token if isinstance(token, str) else int(token)] = float(number)
+        return tuple(sorted(out.items(), key=lambda pair: (isinstance(pair[0], str), isinstance(pair[0], Word), pair[0])))
+
+    def wrong(self, value: Any, stage: str, wanted: str) -> OutOfRange:
+        shown = print_value(value) if isinstance(value, (bool, int, float, str)) else type(value).__name__
+        return OutOfRange(f"{stage}: {self.name}={shown} is not {wanted}", stage=stage, parameter=self.name)
+
+
+def parameter(kind: type, range: str | None = None, *, help: str, words: Sequence[str] = (), default: Any = MISSING, neutral: Any = MISSING, unit: str = "") -> Any:
+    """Declare a field of a stage. See `Parameter` for the arguments; `range` is written as in mathematics."""
+    described = {"kind": kind, "range": Interval.of(range) if range else None, "words": tuple(words), "neutral": neutral, "unit": unit, "help": help}
+    return dataclasses.field(default=default, metadata={"parameter": described})
+
+
+def parameters(stage: Any) -> tuple[Parameter, ...]:
+    """The parameters of a stage or a stage class, in order."""
+    return tuple(Parameter(name=f.name, default=f.default, **f.metadata["parameter"]) for f in dataclasses.fields(stage) if "parameter" in f.metadata)

@@ -1,0 +1,133 @@
+"""The value grammar: numbers, words, strings, lists and maps, as they stand in a recipe.
+
+    0.8   1e-3   inf   generated   "a string"   [1, 2, end]   {50256: -5, " cat": 2.5}
+
+Printing gives text that parses back to the same value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from .errors import RecipeError
+
+
+class Word(str):
+    """A bare word, told apart from a quoted string: `end` is a word, `"end"` is text."""
+
+    __slots__ = ()
+
+
+def print_number(x: float | int) -> str:
+    """The shortest digits that read back to the same number; whole floats without a point."""
+    if isinstance(x, int):
+        return str(x)
+    if math.isinf(x):
+        return "inf" if x > 0 else "-inf"
+    text = repr(float(x))
+    if text.endswith(".0"):
+        text = text[:-2]
+    return re.sub(r"e([+-]?)0*(\d)", lambda m: "e" + m[1].replace("+", "") + m[2], text)
+
+
+def print_value(value: Any) -> str:
+    """A value as recipe text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return print_number(value)
+    if isinstance(value, Word):
+        return str(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{print_value(k)}: {print_value(v)}" for k, v in value.items()) + "}"
+    return "[" + ", ".join(print_value(each) for each in value) + "]"
+
+
+NUMBER = re.compile(r"[+-]?(?:inf\b|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+class Reader:
+    """Reads values from a text, left to right."""
+
+    def __init__(self, text: str):
+        self.text, self.at = text, 0
+
+    def fail(self, wanted: str) -> RecipeError:
+        rest = self.text[self.at : self.at + 12]
+        found = f'"{rest}"' if rest else "the end"
+        return RecipeError(f"cannot read the recipe at character {self.at + 1}: expected {wanted}, found {found}\n  {self.text}\n  {' ' * self.at}^")
+
+    def blanks(self) -> bool:
+        start = self.at
+        while self.at < len(self.text) and self.text[self.at].isspace():
+            self.at += 1
+        return self.at > start
+
+    def take(self, pattern: re.Pattern[str]) -> str | None:
+        found = pattern.match(self.text, self.at)
+        if found:
+            self.at = found.end()
+            return found[0]
+        return None
+
+    def skip(self, sign: str) -> bool:
+        """Step over `sign`, blanks before it included; False if it is not there."""
+        mark = self.at
+        self.blanks()
+        if self.text.startswith(sign, self.at):
+            self.at += len(sign)
+            return True
+        self.at = mark
+        return False
+
+    def expect(self, sign: str) -> None:
+        if not self.skip(sign):
+            self.blanks()
+            raise self.fail(f'"{sign}"')
+
+    def value(self) -> Any:
+        self.blanks()
+        if self.skip("["):
+            return self.items("]", self.value)
+        if self.skip("{"):
+            pairs = self.items("}", self.pair)
+            if len({(type(k), k) for k, _ in pairs}) < len(pairs):
+                raise self.fail("every key of the map once")
+            return dict(pairs)
+        if (text := self.take(STRING)) is not None:
+            try:
+                return json.loads(text, strict=False)
+            except ValueError:
+                raise self.fail("a string with JSON escapes") from None
+        if (text := self.take(NUMBER)) is not None:
+            try:
+                return int(text)
+            except ValueError:
+                return float(text)
+        if (text := self.take(WORD)) is not None:
+            return {"true": True, "false": False}.get(text, Word(text))
+        raise self.fail("a value")
+
+    def pair(self) -> tuple[Any, Any]:
+        key = self.value()
+        if isinstance(key, (dict, bool)):
+            raise self.fail("a number, a string or a list of numbers as the key")
+        self.expect(":")
+        return (tuple(key) if isinstance(key, list) else key), self.value()
+
+    def items(self, close: str, one: Any) -> list[Any]:
+        out: list[Any] = []
+        if self.skip(close):
+            return out
+        while True:
+            out.append(one())
+            if self.skip(close):
+                return out
+            self.expect(",")

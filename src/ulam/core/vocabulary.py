@@ -1,0 +1,79 @@
+"""The tokens of a model: their bytes, which of them end a text, how text becomes ids."""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+from .errors import NeedsTokenizer, TokenOutOfRange
+
+
+class Vocabulary:
+    """V tokens by id.
+
+    tokens     the bytes of every token; special tokens (start, end) have none
+    names      how a special token is written, by id (`<|endoftext|>`)
+    start      the id that begins a text, or None
+    ends       the ids that end a text (may be empty)
+    encode     text to ids, without start or end token; None for a vocabulary that has no text
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        *,
+        names: dict[int, str] | None = None,
+        start: int | None = None,
+        ends: Sequence[int] = (),
+        encode: Callable[[str], list[int]] | None = None,
+    ):
+        self.tokens, self.names, self.start, self.ends = tuple(tokens), dict(names or {}), start, tuple(sorted(set(ends)))
+        self._encode = encode
+        for i in (*self.names, *self.ends, *([] if start is None else [start])):
+            self.check(i)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} tokens, start {self.start}, ends {list(self.ends)})"
+
+    def check(self, token: int) -> int:
+        """`token` if it is an id of this vocabulary; raises `TokenOutOfRange`."""
+        if isinstance(token, bool) or int(token) != token or not 0 <= token < len(self.tokens):
+            raise TokenOutOfRange(f"token id {token} is outside 0 to {len(self) - 1}", fix="use ids of this model's vocabulary")
+        return int(token)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without start or end token. Raises `NeedsTokenizer` where there is no text."""
+        if self._encode is None:
+            raise NeedsTokenizer("this model has no tokenizer, so text cannot become tokens", fix="give token ids: [3, 17, 4]")
+        return [self.check(i) for i in self._encode(text)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids; bytes that are no UTF-8 become U+FFFD. Special tokens have no text."""
+        return b"".join(self.tokens[self.check(i)] for i in ids).decode("utf-8", "replace")
+
+    def token(self, text: str) -> int:
+        """The id of a text that is exactly one token, of a special token's name, or of the words `end` and `bos`."""
+        if text == "end" and len(self.ends) == 1:
+            return self.ends[0]
+        if text == "bos" and self.start is not None:
+            return self.start
+        for i, name in self.names.items():
+            if name == text:
+                return i
+        ids = self.encode(text)
+        if len(ids) != 1:
+            raise NeedsTokenizer(f"{text!r} is {len(ids)} tokens here ({ids}), not one", fix="name one token by its id or its exact text")
+        return ids[0]
+
+    def show(self, token: int) -> str:
+        """A token for people: visible spaces and line ends, special tokens by name, broken UTF-8 as hex."""
+        if token in self.names:
+            return self.names[token]
+        raw = self.tokens[self.check(token)]
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return "".join(f"⟨{byte:02X}⟩" for byte in raw)
+        return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")

@@ -1,0 +1,79 @@
+"""The methods for the next token, found by their files: to add one, add a file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from ..core.claims import Case
+from ..core.errors import UnknownMethod, did_you_mean
+from ..core.method import Stage
+from . import choosers, transforms
+
+ALIASES = {
+    "temp": "temperature",
+    "topk": "top_k",
+    "topp": "top_p",
+    "nucleus": "top_p",
+    "minp": "min_p",
+    "typical": "typical_p",
+    "typ_p": "typical_p",
+    "repeat_penalty": "repetition_penalty",
+    "rep_pen": "repetition_penalty",
+    "argmax": "greedy",
+    "gumbel": "gumbel_max",
+    "multinomial": "categorical",
+}
+"""Names in other tools, for did-you-mean and for flags. A recipe takes only our own."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One file of the catalogue."""
+
+    name: str
+    stage: type[Stage]
+    claims: tuple[str, ...]
+    cases: tuple[Case, ...]
+    doc: str
+
+    @property
+    def kind(self) -> str:
+        return self.stage.kind
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring, without the name: `drop tokens less likely than ...`."""
+        line = self.doc.strip().splitlines()[0].split(": ", 1)[-1].rstrip(".")
+        return line[:1].lower() + line[1:]
+
+
+def read(module: ModuleType) -> Method:
+    """The method that a module holds."""
+    (stage,) = [x for x in vars(module).values() if isinstance(x, type) and issubclass(x, Stage) and x.__module__ == module.__name__]
+    held: dict[str, Any] = vars(module)
+    return Method(stage.name, stage, tuple(held["CLAIMS"]), tuple(held["CASES"]), module.__doc__ or "")
+
+
+@cache
+def catalogue() -> dict[str, Method]:
+    """Every method by name, transforms first, alphabetical inside a kind."""
+    found: dict[str, Method] = {}
+    for folder in (transforms, choosers):
+        for entry in sorted(pkgutil.iter_modules(folder.__path__), key=lambda e: e.name):
+            method = read(importlib.import_module(f"{folder.__name__}.{entry.name}"))
+            found[method.name] = method
+    return found
+
+
+def find(name: str, place: str = "") -> Method:
+    """The method called `name`. Raises `UnknownMethod` with the nearest known names; `place` says where it stood."""
+    methods = catalogue()
+    if name in methods:
+        return methods[name]
+    hint = did_you_mean(name, methods, ALIASES) or f" Stages: {', '.join(methods)}."
+    raise UnknownMethod(f'unknown stage "{name}"{place}.{hint}', stage=name)

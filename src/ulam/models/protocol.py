@@ -1,0 +1,59 @@
+"""The one interface to a model that everything in the house works on.
+
+A model is batched, holds no text and draws nothing: token ids in, logits out. Four calls are enough for every
+algorithm: `prefill` reads prompts, `step` adds one token a row, `select` forks, drops and reorders rows,
+`release` gives the memory back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Sequence, TypeAlias, runtime_checkable
+
+from ..core.arrays import Array
+from ..core.vocabulary import Vocabulary
+
+TokenIds: TypeAlias = Sequence[int]
+
+State: TypeAlias = Any
+"""What a model remembers of B rows. Opaque; consumed by `step`, kept by `select`."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A trained model: for a text so far, logits of the next token.
+
+    name           for people
+    vocabulary     V tokens, start and end
+    context_limit  the most tokens a row may hold, prompt included, or None
+    fingerprint    changes when weights or tokenizer change
+    capabilities   of: "batch_invariant" (the bits of a row do not depend on its batch)
+
+    Rules. The logits of a row depend on that row's tokens only. Logits may be `-inf` (impossible) but not NaN or
+    +inf, and not all `-inf`. A state that was stepped or released may not be used again: `StaleState`. Models are not
+    thread-safe.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    context_limit: int | None
+    fingerprint: str
+    capabilities: frozenset[str]
+
+    def prefill(self, prompts: Sequence[TokenIds]) -> tuple[State, Array]:
+        """Read B prompts (start token included where there is one); state of B rows and next-token logits [B, V].
+
+        Raises `EmptyPrompt`, `ContextOverflow`, `TokenOutOfRange`.
+        """
+        ...
+
+    def step(self, state: State, tokens: Sequence[int] | Array) -> tuple[State, Array]:
+        """Add one token to every row, ids [B]; consumes `state`. Logits [B, V]."""
+        ...
+
+    def select(self, state: State, rows: Sequence[int] | Array) -> State:
+        """Row i of the result is a copy of row `rows[i]`: repeat to fork, leave out to drop. `state` stays valid."""
+        ...
+
+    def release(self, state: State) -> None:
+        """Give the memory back. May be called twice; a dropped state is released too."""
+        ...
