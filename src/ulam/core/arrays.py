@@ -100,10 +100,8 @@ def row_sum(x: Array) -> Array:
     while n > 1:
         half = (n + 1) // 2
         rest = x[..., half:n]
-        if n % 2:
-            x = xp.concat([x[..., : half - 1] + rest, x[..., half - 1 : half]], axis=-1)
-        else:
-            x = x[..., :half] + rest
+        added = x[..., : n - half] + rest
+        x = xp.concat([added, x[..., half - 1 : half]], axis=-1) if n % 2 else added
         n = half
     return x
 

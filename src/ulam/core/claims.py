@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Sequence
+from fractions import Fraction
+from typing import Any
 
 CLAIMS = {
     "identity": "bitwise the input at the neutral value",
@@ -45,7 +47,7 @@ class Case:
     excludes   the misreading that this row tells apart
     """
 
-    given: Sequence[float]
+    given: Sequence[float | Fraction]
     parameters: dict[str, Any]
     expect: Any
     excludes: str

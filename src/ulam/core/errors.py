@@ -7,8 +7,8 @@ line returns for it: 2 usage, 5 a model or an optional package cannot be loaded,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Iterable
 
 
 class UlamError(Exception):
@@ -24,7 +24,16 @@ class UlamError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, *, fix: str | None = None, stage: str | None = None, parameter: str | None = None, row: int | None = None, position: int | None = None):
+    def __init__(
+        self,
+        what: str,
+        *,
+        fix: str | None = None,
+        stage: str | None = None,
+        parameter: str | None = None,
+        row: int | None = None,
+        position: int | None = None,
+    ):
         super().__init__(what)
         self.what, self.fix, self.stage, self.parameter, self.row, self.position = what, fix, stage, parameter, row, position
 

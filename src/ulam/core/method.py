@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any, ClassVar, Sequence, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class Stage:
         found: dict[str, Any] = {}
         for p in parameters(self):
             if p.kind is dict:
-                found[p.name] = [(vocabulary.token(k) if isinstance(k, str) else vocabulary.check(k), v) for k, v in getattr(self, p.name)]
+                found[p.name] = [(vocabulary.resolve(token), number) for token, number in getattr(self, p.name)]
         return cast(S, dataclasses.replace(cast(Any, self), **found)) if found else self
 
     def neutral(self, rows: int) -> NDArray[np.bool_]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -86,10 +87,13 @@ class Parameter:
         """`value` in its normal form. Raises `OutOfRange`, naming the stage, the range and the nearest right value."""
         if isinstance(value, np.ndarray) and not self.scalar:
             return np.asarray([self.check(each, stage) for each in value.tolist()])
+        if isinstance(value, Word) and self.kind is not dict:
+            value = value.name
         if isinstance(value, str) and self.words:
             if value in self.words:
-                return str(value)
-            raise OutOfRange(f'{stage}: {self.name}={value} is not one of {", ".join(self.words)}.{did_you_mean(value, self.words)}', stage=stage, parameter=self.name)
+                return value
+            hint = did_you_mean(value, self.words)
+            raise OutOfRange(f"{stage}: {self.name}={value} is not one of {', '.join(self.words)}.{hint}", stage=stage, parameter=self.name)
         if self.kind is bool:
             if not isinstance(value, bool):
                 raise self.wrong(value, stage, "true or false")
@@ -120,30 +124,40 @@ class Parameter:
             raise OutOfRange(f"{stage}: {self.name}={print_value(number)} is outside {self.range.text}{hint}", stage=stage, parameter=self.name)
         return number
 
-    def pairs(self, value: Any, stage: str) -> tuple[tuple[int | str, float], ...]:
-        """A token map in its normal form: pairs, ids first and in order, then texts."""
+    def pairs(self, value: Any, stage: str) -> tuple[tuple[int | str | Word, float], ...]:
+        """A token map in its normal form: pairs in order, ids first, then texts, then words."""
         items = list(value.items()) if isinstance(value, dict) else value
         if not isinstance(items, (list, tuple)) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in items):
             raise self.wrong(value, stage, 'a map from tokens to numbers, {50256: -5, " cat": 2.5}')
-        out: dict[int | str, float] = {}
+        out: dict[int | str | Word, float] = {}
         for token, number in items:
-            if isinstance(token, bool) or not isinstance(token, (int, str, np.integer)) or (not isinstance(token, str) and token < 0):
-                raise self.wrong(token, stage, "token ids and token texts as keys")
+            if isinstance(token, bool) or not isinstance(token, (int, str, Word, np.integer)) or (isinstance(token, (int, np.integer)) and token < 0):
+                raise self.wrong(token, stage, "a token: an id, a text, or the word end")
             if isinstance(number, (bool, str)) or not isinstance(number, (int, float)):
                 raise self.wrong(number, stage, "a number for every token")
             if self.range is not None and (math.isnan(number) or number not in self.range):
-                raise OutOfRange(f"{stage}: {self.name}[{print_value(token)}]={print_value(number)} is not finite", stage=stage, parameter=self.name, fix="a large negative number such as -100 all but forbids a token")
+                what = f"{stage}: {self.name}[{print_value(token)}]={print_value(number)} is not finite; -100 all but forbids a token"
+                raise OutOfRange(what, stage=stage, parameter=self.name)
             if token in out:
                 raise OutOfRange(f"{stage}: token {print_value(token)} stands twice in {self.name}", stage=stage, parameter=self.name)
-            out[token if isinstance(token, str) else int(token)] = float(number)
-        return tuple(sorted(out.items(), key=lambda pair: (isinstance(pair[0], str), isinstance(pair[0], Word), pair[0])))
+            out[int(token) if isinstance(token, np.integer) else token] = float(number)
+        return tuple(sorted(out.items(), key=lambda pair: ((int, str, Word).index(type(pair[0])), pair[0])))  # type: ignore[operator]
 
     def wrong(self, value: Any, stage: str, wanted: str) -> OutOfRange:
-        shown = print_value(value) if isinstance(value, (bool, int, float, str)) else type(value).__name__
+        shown = print_value(value) if isinstance(value, (bool, int, float, str, Word)) else type(value).__name__
         return OutOfRange(f"{stage}: {self.name}={shown} is not {wanted}", stage=stage, parameter=self.name)
 
 
-def parameter(kind: type, range: str | None = None, *, help: str, words: Sequence[str] = (), default: Any = MISSING, neutral: Any = MISSING, unit: str = "") -> Any:
+def parameter(
+    kind: type,
+    range: str | None = None,
+    *,
+    help: str,
+    words: Sequence[str] = (),
+    default: Any = MISSING,
+    neutral: Any = MISSING,
+    unit: str = "",
+) -> Any:
     """Declare a field of a stage. See `Parameter` for the arguments; `range` is written as in mathematics."""
     described = {"kind": kind, "range": Interval.of(range) if range else None, "words": tuple(words), "neutral": neutral, "unit": unit, "help": help}
     return dataclasses.field(default=default, metadata={"parameter": described})

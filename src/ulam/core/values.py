@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from .errors import RecipeError
 
 
-class Word(str):
+@dataclass(frozen=True, order=True)
+class Word:
     """A bare word, told apart from a quoted string: `end` is a word, `"end"` is text."""
 
-    __slots__ = ()
+    name: str
 
 
 def print_number(x: float | int) -> str:
@@ -40,7 +42,7 @@ def print_value(value: Any) -> str:
     if isinstance(value, (int, float)):
         return print_number(value)
     if isinstance(value, Word):
-        return str(value)
+        return value.name
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):

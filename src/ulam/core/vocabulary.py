@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from .errors import NeedsTokenizer, TokenOutOfRange
+from .values import Word
 
 
 class Vocabulary:
@@ -53,19 +54,21 @@ class Vocabulary:
         """Text of ids; bytes that are no UTF-8 become U+FFFD. Special tokens have no text."""
         return b"".join(self.tokens[self.check(i)] for i in ids).decode("utf-8", "replace")
 
-    def token(self, text: str) -> int:
-        """The id of a text that is exactly one token, of a special token's name, or of the words `end` and `bos`."""
-        if text == "end" and len(self.ends) == 1:
-            return self.ends[0]
-        if text == "bos" and self.start is not None:
-            return self.start
-        for i, name in self.names.items():
-            if name == text:
-                return i
-        ids = self.encode(text)
-        if len(ids) != 1:
-            raise NeedsTokenizer(f"{text!r} is {len(ids)} tokens here ({ids}), not one", fix="name one token by its id or its exact text")
-        return ids[0]
+    def resolve(self, token: int | str | Word) -> int:
+        """The id of a token given as an id, as a text that is exactly one token, or as the word `end` or `bos`."""
+        if isinstance(token, Word):
+            if token.name == "end" and len(self.ends) == 1:
+                return self.ends[0]
+            if token.name == "bos" and self.start is not None:
+                return self.start
+            raise NeedsTokenizer(f"this vocabulary has no single token for the word {token.name}", fix="give its id")
+        if isinstance(token, str):
+            special = [i for i, name in self.names.items() if name == token]
+            ids = special or self.encode(token)
+            if len(ids) != 1:
+                raise NeedsTokenizer(f"{token!r} is {len(ids)} tokens here ({ids}), not one", fix="name one token by its id or its exact text")
+            return ids[0]
+        return self.check(token)
 
     def show(self, token: int) -> str:
         """A token for people: visible spaces and line ends, special tokens by name, broken UTF-8 as hex."""
