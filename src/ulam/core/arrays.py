@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array
+from array_api_compat import array_namespace, device, is_numpy_array, numpy  # pyright: ignore[reportUnknownVariableType]
 
 Array: TypeAlias = Any
 """A NumPy array, a torch tensor, or another array of the Python array API standard."""
@@ -22,7 +22,7 @@ SLACK = {"float64": 2.0**-40, "float32": 2.0**-20}
 
 def namespace(x: Array) -> Any:
     """The array API namespace of `x`."""
-    return array_namespace(x)
+    return numpy if type(x) is np.ndarray else array_namespace(x)
 
 
 def dtype_name(x: Array) -> str:
@@ -139,10 +139,13 @@ def running_sum(x: Array) -> Array:
     return xp.cumulative_sum(xp.astype(x, xp.float64), axis=-1)
 
 
-def upper_set(values: Array, count: Array | int) -> Array:
-    """Mask of the first `count` (at least 1) tokens by value, largest first, ties by id: `values` [B, V], `count` [B, 1]."""
+def upper_set(values: Array, count: Array | int, ranked: Array = None) -> Array:
+    """Mask of the first `count` (at least 1) tokens by value, largest first, ties by id: `values` [B, V], `count` [B, 1].
+
+    `ranked` is `sort_down(values)`, if it is at hand.
+    """
     xp = namespace(values)
-    ranked = sort_down(values)
+    ranked = sort_down(values) if ranked is None else ranked
     count = xp.clip(like(values, count, xp.int64), 1, values.shape[-1]) + xp.zeros((values.shape[0], 1), dtype=xp.int64, device=device(values))
     edge = xp.take_along_axis(ranked, count - 1, axis=-1)
     above, tied = values > edge, values == edge
@@ -165,8 +168,12 @@ def take_rows(z: Array, rows: Any) -> Array:
     return z[like(z, rows, namespace(z).int64)]
 
 
-def finite_rows(z: Array) -> np.ndarray[Any, Any]:
-    """Which rows are valid logits: no NaN, no +inf, at least one finite entry. Bool [B], NumPy."""
+def take_columns(z: Array, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The entry `ids[b]` of every row b: [B], NumPy float64."""
     xp = namespace(z)
-    top = xp.max(z, axis=-1)  # NaN if there is one
-    return to_numpy(xp.isfinite(top)) & ~to_numpy(xp.any(xp.isnan(z), axis=-1))
+    return to_numpy(xp.take_along_axis(z, like(z, ids, xp.int64)[:, None], axis=-1)[:, 0]).astype(np.float64)
+
+
+def finite_rows(z: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows a token can be drawn from: no NaN, no +inf, at least one finite entry. Bool [B], NumPy."""
+    return np.isfinite(to_numpy(namespace(z).max(z, axis=-1)))  # a maximum passes NaN on

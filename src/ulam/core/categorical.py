@@ -41,7 +41,7 @@ class Categorical:
         """Entropy in nats, a number a row."""
         rows = self.log_probs if self.log_probs.ndim > 1 else self.log_probs[None, :]
         value = entropy(rows)[..., 0]
-        return value if self.log_probs.ndim > 1 else value[0]
+        return value if self.log_probs.ndim > 1 else value.reshape(())[()]
 
     @property
     def entropy_bits(self) -> Array:

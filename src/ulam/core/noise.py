@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InvalidLogits, OutOfRange
 
 Words: TypeAlias = NDArray[np.uint32]
+Coupling: TypeAlias = Literal["inverse_cdf", "gumbel"]
 
 
 class Purpose(IntEnum):
@@ -85,7 +86,7 @@ def inverse_cdf(weights: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray
     token = np.argmax(beyond, axis=-1)
     none = ~beyond[np.arange(len(token)), token]
     last = weights.shape[-1] - 1 - np.argmax(weights[:, ::-1] > 0, axis=-1)
-    return np.where(none, last, token)
+    return np.where(none, last, token).astype(np.int64)
 
 
 class Noise(Protocol):
@@ -95,7 +96,7 @@ class Noise(Protocol):
 
     def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]: ...
 
-    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Literal["inverse_cdf", "gumbel"] = "inverse_cdf") -> NDArray[np.int64]: ...
+    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]: ...
 
 
 class PhiloxNoise:
@@ -131,7 +132,7 @@ class PhiloxNoise:
             raise OutOfRange(f"a probability of {p} is outside [0, 1]", parameter="p")
         return self.uniform(address) < chance
 
-    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Literal["inverse_cdf", "gumbel"] = "inverse_cdf") -> NDArray[np.int64]:
+    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
         """One token a row, [B], from log-probabilities [B, V] that need not be normalised.
 
         `inverse_cdf` takes one uniform a row; `gumbel` takes the maximum of log p + Gumbel noise with lane = token id,
@@ -143,7 +144,7 @@ class PhiloxNoise:
         if not bool(np.isfinite(top).all()):
             raise InvalidLogits("a row to draw from has NaN, +inf or no finite entry")
         if coupling == "gumbel":
-            lanes = Address(column(address.sequence), column(address.position), address.purpose, np.arange(log_probs.shape[-1]))
+            lanes = Address(column(address.sequence), column(address.position), address.purpose, np.arange(log_probs.shape[-1], dtype=np.uint64))
             keys = np.where(log_probs > -np.inf, log_probs - top + self.gumbel(lanes), -np.inf)
             return np.argmax(keys, axis=-1)
         return inverse_cdf(np.exp(log_probs - top), self.uniform(address))
@@ -154,7 +155,7 @@ def column(x: ArrayLike) -> NDArray[Any]:
     return np.asarray(x, dtype=np.uint64).reshape(-1, 1)
 
 
-def check_seed(seed: int) -> int:
+def check_seed(seed: Any) -> int:
     """A seed is an integer of 64 bits. Raises `OutOfRange`."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
         raise OutOfRange(f"seed={seed} is outside 0 to 2^64 - 1", parameter="seed", fix="--seed 7")

@@ -13,7 +13,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Interval:
 class Parameter:
     """What a method says about one parameter.
 
+    first    whether it is the one that `stage=value` sets
     kind     float, int, bool, str (one of `words`), or dict (token to number)
     range    of a number; `words` may be allowed beside it (`window=all`)
     default  value when left out; MISSING if it must be given
@@ -59,6 +60,7 @@ class Parameter:
     """
 
     name: str
+    first: bool
     kind: type
     range: Interval | None
     words: tuple[str, ...]
@@ -86,14 +88,13 @@ class Parameter:
     def check(self, value: Any, stage: str) -> Any:
         """`value` in its normal form. Raises `OutOfRange`, naming the stage, the range and the nearest right value."""
         if isinstance(value, np.ndarray) and not self.scalar:
-            return np.asarray([self.check(each, stage) for each in value.tolist()])
-        if isinstance(value, Word) and self.kind is not dict:
-            value = value.name
-        if isinstance(value, str) and self.words:
-            if value in self.words:
-                return value
-            hint = did_you_mean(value, self.words)
-            raise OutOfRange(f"{stage}: {self.name}={value} is not one of {', '.join(self.words)}.{hint}", stage=stage, parameter=self.name)
+            return np.asarray([self.check(each, stage) for each in cast(list[Any], value.tolist())])
+        word: Any = value.name if isinstance(value, Word) else value
+        if isinstance(word, str) and self.words:
+            if word in self.words:
+                return word
+            hint = did_you_mean(word, self.words)
+            raise OutOfRange(f"{self.at(stage)}={word} is not one of {', '.join(self.words)}.{hint}", stage=stage, parameter=self.name)
         if self.kind is bool:
             if not isinstance(value, bool):
                 raise self.wrong(value, stage, "true or false")
@@ -107,7 +108,7 @@ class Parameter:
     def number(self, value: Any, stage: str) -> float | int:
         assert self.range is not None
         if self.kind is int:
-            if isinstance(value, (float, np.floating)) and not float(value).is_integer():
+            if not isinstance(value, (int, np.integer)) and not float(value).is_integer():
                 raise self.wrong(value, stage, "an integer")
             number: float | int = operator.index(int(value))
         else:
@@ -120,14 +121,14 @@ class Parameter:
             elif self.neutral is not MISSING and number < self.range.low:
                 hint += f". To switch it off: {print_value(self.neutral)}"
             if self.range.text == "[0, 1]" and 1 < number <= 100:
-                hint += f". For {print_value(number)} % write {print_value(number / 100)}"
-            raise OutOfRange(f"{stage}: {self.name}={print_value(number)} is outside {self.range.text}{hint}", stage=stage, parameter=self.name)
+                hint += f". For {print_value(number)} % write {self.at(stage)}={print_value(number / 100)}"
+            raise OutOfRange(f"{self.at(stage)}={print_value(number)} is outside {self.range.text}{hint}", stage=stage, parameter=self.name)
         return number
 
     def pairs(self, value: Any, stage: str) -> tuple[tuple[int | str | Word, float], ...]:
         """A token map in its normal form: pairs in order, ids first, then texts, then words."""
-        items = list(value.items()) if isinstance(value, dict) else value
-        if not isinstance(items, (list, tuple)) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in items):
+        items: list[Any] = list(cast(dict[Any, Any], value).items()) if isinstance(value, dict) else list(value) if isinstance(value, (list, tuple)) else [value]
+        if not all(isinstance(pair, (list, tuple)) and len(cast(tuple[Any, ...], pair)) == 2 for pair in items):
             raise self.wrong(value, stage, 'a map from tokens to numbers, {50256: -5, " cat": 2.5}')
         out: dict[int | str | Word, float] = {}
         for token, number in items:
@@ -140,12 +141,16 @@ class Parameter:
                 raise OutOfRange(what, stage=stage, parameter=self.name)
             if token in out:
                 raise OutOfRange(f"{stage}: token {print_value(token)} stands twice in {self.name}", stage=stage, parameter=self.name)
-            out[int(token) if isinstance(token, np.integer) else token] = float(number)
+            out[token if isinstance(token, (str, Word)) else int(token)] = float(number)
         return tuple(sorted(out.items(), key=lambda pair: ((int, str, Word).index(type(pair[0])), pair[0])))  # type: ignore[operator]
+
+    def at(self, stage: str) -> str:
+        """The parameter as it is typed: `top_p`, or `dry: base`."""
+        return stage if self.first else f"{stage}: {self.name}"
 
     def wrong(self, value: Any, stage: str, wanted: str) -> OutOfRange:
         shown = print_value(value) if isinstance(value, (bool, int, float, str, Word)) else type(value).__name__
-        return OutOfRange(f"{stage}: {self.name}={shown} is not {wanted}", stage=stage, parameter=self.name)
+        return OutOfRange(f"{self.at(stage)}={shown} is not {wanted}", stage=stage, parameter=self.name)
 
 
 def parameter(
@@ -165,4 +170,5 @@ def parameter(
 
 def parameters(stage: Any) -> tuple[Parameter, ...]:
     """The parameters of a stage or a stage class, in order."""
-    return tuple(Parameter(name=f.name, default=f.default, **f.metadata["parameter"]) for f in dataclasses.fields(stage) if "parameter" in f.metadata)
+    fields = [f for f in dataclasses.fields(stage) if "parameter" in f.metadata]
+    return tuple(Parameter(name=f.name, first=f is fields[0], default=f.default, **f.metadata["parameter"]) for f in fields)

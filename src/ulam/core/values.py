@@ -11,7 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from .errors import RecipeError
 
@@ -46,7 +46,7 @@ def print_value(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{print_value(k)}: {print_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{print_value(k)}: {print_value(v)}" for k, v in cast(dict[Any, Any], value).items()) + "}"
     return "[" + ", ".join(print_value(each) for each in value) + "]"
 
 
@@ -99,8 +99,8 @@ class Reader:
         if self.skip("["):
             return self.items("]", self.value)
         if self.skip("{"):
-            pairs = self.items("}", self.pair)
-            if len({(type(k), k) for k, _ in pairs}) < len(pairs):
+            pairs: list[tuple[Any, Any]] = self.items("}", self.pair)
+            if len({str(type(k)) + repr(k) for k, _ in pairs}) < len(pairs):
                 raise self.fail("every key of the map once")
             return dict(pairs)
         if (text := self.take(STRING)) is not None:
@@ -122,7 +122,7 @@ class Reader:
         if isinstance(key, (dict, bool)):
             raise self.fail("a number, a string or a list of numbers as the key")
         self.expect(":")
-        return (tuple(key) if isinstance(key, list) else key), self.value()
+        return (tuple(cast(list[Any], key)) if isinstance(key, list) else key), self.value()
 
     def items(self, close: str, one: Any) -> list[Any]:
         out: list[Any] = []

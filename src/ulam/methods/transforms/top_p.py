@@ -39,7 +39,7 @@ class TopP(Transform):
         mass = running_sum(xp.exp(ranked - ranked[:, :1]))
         target = column(self.p, mass) * mass[:, -1:] * (1 - slack(z))
         before = xp.sum(xp.astype(mass < target, xp.int64), axis=-1, keepdims=True)
-        return keep(z, upper_set(z, before + 1))
+        return keep(z, upper_set(z, before + 1, ranked))
 
 
 CLAIMS = (*BASE, "order", "argmax", "relabel", "monotone", "ratios")

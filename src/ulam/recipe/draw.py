@@ -1,0 +1,78 @@
+"""Logits through the stages: the law of the next token, and a draw from it.
+
+A row that fails does so alone: an even row takes its place on the way, so that its mates are computed exactly as
+without it, and what came of that row is never shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, take_columns
+from ..core.context import Context
+from ..core.errors import EmptySupport, InvalidLogits, UlamError
+from ..core.method import Chooser, Transform
+from ..core.noise import Address, Noise
+
+Failures = dict[int, UlamError]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Drawn tokens [B] and their log-probabilities [B] in nats, under the recipe and under the bare model.
+
+    A row in `failures` holds token -1 and NaN.
+    """
+
+    tokens: NDArray[np.int64]
+    recipe_log_probs: NDArray[np.float64]
+    model_log_probs: NDArray[np.float64]
+    failures: Failures
+
+
+def shape(transforms: Sequence[Transform], z: Array, context: Context) -> tuple[Array, Failures]:
+    """Logits [B, V] after all transforms, and the rows that failed, with their errors."""
+    failures: Failures = {}
+    z = mend(z, None, context, failures)
+    for stage in transforms:
+        z = mend(stage(z, context), stage, context, failures)
+    return z, failures
+
+
+def mend(z: Array, stage: Transform | None, context: Context, failures: Failures) -> Array:
+    """Note the rows that no token can be drawn from, and put an even row in their place."""
+    good = finite_rows(z)
+    if good.all():
+        return z
+    xp = namespace(z)
+    for row in np.flatnonzero(~good).tolist():
+        position = context.rows[row].position if row < len(context.rows) else None
+        if stage is None:
+            failures[row] = InvalidLogits("the model's logits hold NaN, +inf or no finite entry", row=row, position=position)
+        elif bool(xp.any(xp.isnan(z[row, :]))):
+            failures[row] = InvalidLogits(f"{stage} made NaN: a fault of the method", stage=stage.name, row=row, position=position)
+        else:
+            failures[row] = EmptySupport(f"{stage} removed every token", stage=stage.name, row=row, position=position)
+    return xp.where(like(z, good, xp.bool)[:, None], z, like(z, 0.0))
+
+
+def law(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Context) -> tuple[Array, Failures]:
+    """Log-probabilities [B, V] of the next token, chooser included."""
+    after, failures = shape(transforms, z, context)
+    return chooser.law(after), failures
+
+
+def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Context, noise: Noise, address: Address) -> Draw:
+    """One token a row; `address` has a sequence and a position for every row."""
+    after, failures = shape(transforms, z, context)
+    tokens = chooser.choose(after, noise, address)
+    recipe = take_columns(chooser.law(after), tokens)
+    model = take_columns(log_softmax(z), tokens)
+    if failures:
+        rows = list(failures)
+        tokens[rows], recipe[rows], model[rows] = -1, np.nan, np.nan
+    return Draw(tokens, recipe, model, failures)

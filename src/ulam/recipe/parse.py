@@ -1,0 +1,104 @@
+"""Recipe text to stages and back.
+
+    temperature=0.8 top_p=0.95
+    repetition_penalty(1.1, window=256, scope=generated) temperature=1.2 min_p=0.05 gumbel_max
+
+Stages stand left to right, separated by spaces: `name`, `name=value` for the first parameter, or `name(...)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.errors import RecipeError, UnknownParameter, did_you_mean
+from ..core.method import Stage
+from ..core.parameter import parameters
+from ..core.values import WORD, Reader
+from ..methods import find
+
+
+def parse(text: str) -> tuple[Stage, ...]:
+    """The stages of a recipe text, in order. Raises the errors of a recipe, each naming the stage and the fix."""
+    reader = Reader(text)
+    stages: list[Stage] = []
+    reader.blanks()
+    while reader.at < len(text):
+        stages.append(stage(reader, len(stages) + 1))
+        if not reader.blanks() and reader.at < len(text):
+            raise reader.fail("a space between stages")
+    return tuple(stages)
+
+
+def stage(reader: Reader, number: int) -> Stage:
+    name = reader.take(WORD)
+    if name is None:
+        raise reader.fail("the name of a stage")
+    place = f" (stage {number})"
+    method = find(name, place)
+    given: list[Any] = []
+    named: dict[str, Any] = {}
+    if reader.text.startswith("=", reader.at):
+        reader.at += 1
+        given.append(reader.value())
+    elif reader.text.startswith("(", reader.at):
+        reader.at += 1
+        for key, value in reader.items(")", lambda: argument(reader)):
+            if key is None:
+                if named:
+                    raise reader.fail("positional values before named ones")
+                given.append(value)
+            elif key in named:
+                raise UnknownParameter(f"{name}: {key} is given twice{place}", stage=name, parameter=key)
+            else:
+                named[key] = value
+    return build(method.stage, given, named, place)
+
+
+def argument(reader: Reader) -> tuple[str | None, Any]:
+    """One argument: `value` or `name=value`."""
+    reader.blanks()
+    mark = reader.at
+    word = reader.take(WORD)
+    if word is not None and reader.skip("="):
+        return word, reader.value()
+    reader.at = mark
+    return None, reader.value()
+
+
+def build(kind: type[Stage], given: list[Any], named: dict[str, Any], place: str = "") -> Stage:
+    """A stage from positional and named values, with errors for what the method does not take."""
+    known = [p.name for p in parameters(kind)]
+    if len(given) > len(known):
+        takes = f"takes {', '.join(known)}" if known else "has no parameters"
+        raise UnknownParameter(f"{kind.name} {takes}; {len(given)} values are too many{place}", stage=kind.name)
+    for key in named:
+        if key not in known:
+            hint = did_you_mean(key, known) or (f" It takes {', '.join(known)}." if known else " It has no parameters.")
+            raise UnknownParameter(f'{kind.name} has no parameter "{key}"{place}.{hint}', stage=kind.name, parameter=key)
+    values = dict(zip(known, given, strict=False))
+    for key, value in named.items():
+        if key in values:
+            raise UnknownParameter(f"{kind.name}: {key} is given twice{place}", stage=kind.name, parameter=key)
+        values[key] = value
+    for p in parameters(kind):
+        if p.required and p.name not in values:
+            hint = f"{kind.name}=..." if p.name == known[0] else f"{kind.name}(..., {p.name}=...)"
+            raise UnknownParameter(f"{kind.name} needs a value for {p.name} ({p.describe()}){place}", stage=kind.name, parameter=p.name, fix=hint)
+    return kind(**values)
+
+
+def show(stages: tuple[Stage, ...]) -> str:
+    """The text that parses back to `stages`; the empty recipe is `categorical`."""
+    return " ".join(map(str, stages)) or "categorical"
+
+
+def check_order(stages: tuple[Stage, ...]) -> None:
+    """At most one chooser, and it stands last. Raises `RecipeError`."""
+    choosers = [each for each in stages if each.kind == "chooser"]
+    if len(choosers) > 1:
+        names = " and ".join(each.name for each in choosers)
+        raise RecipeError(f"a recipe has one chooser; here are {names}", fix=show((*(s for s in stages if s.kind != "chooser"), choosers[-1])))
+    if choosers and stages[-1] is not choosers[0]:
+        rest = tuple(s for s in stages if s.kind != "chooser")
+        raise RecipeError(f"the chooser {choosers[0].name} draws the token, so it stands last", fix=show((*rest, choosers[0])))
+

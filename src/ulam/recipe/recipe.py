@@ -1,0 +1,157 @@
+"""Recipe: the complete law of the next token, as a value."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ..core.arrays import Array, as_logits
+from ..core.categorical import Categorical
+from ..core.context import Context, History
+from ..core.errors import RecipeError, UlamError
+from ..core.method import Chooser, Stage, Transform
+from ..core.noise import Address, PhiloxNoise
+from ..core.vocabulary import Vocabulary
+from ..methods.choosers.categorical import CategoricalChooser
+from . import formats
+from .draw import draw, law
+from .parse import check_order, parse, show
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A drawn token and its log-probabilities in nats: under the recipe it was drawn from, and under the bare model."""
+
+    token: int
+    recipe_log_prob: float
+    model_log_prob: float
+
+
+class Recipe:
+    """Ordered stages: transforms, then a chooser (`categorical` if left out).
+
+    Recipe("temperature=0.8 top_p=0.95"), Recipe([Temperature(0.8), TopP(0.95)]), or another recipe. Immutable, hashable,
+    comparable; `str` gives the text that parses back to it. Nothing is applied that it does not list. Raises `RecipeError`
+    and its kinds (`UnknownMethod`, `UnknownParameter`, `OutOfRange`).
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __init__(self, stages: str | Iterable[Stage] | Recipe = ()):
+        if isinstance(stages, Recipe):
+            stages = stages.stages
+        elif isinstance(stages, str):
+            stages = parse(stages)
+        stages = tuple(stages)
+        for each in stages:
+            if not isinstance(cast(Any, each), Stage):
+                raise RecipeError(f"{each!r} is not a stage", fix='Recipe("temperature=0.8 top_p=0.95")')
+        check_order(stages)
+        object.__setattr__(self, "stages", stages)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a recipe is a value; make another one instead of setting {name}")
+
+    def __str__(self) -> str:
+        return show(self.stages)
+
+    def __repr__(self) -> str:
+        return f"Recipe({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and self.written == other.written
+
+    def __hash__(self) -> int:
+        return hash(self.written)
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """The stages before the chooser."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Transform))
+
+    @property
+    def chooser(self) -> Chooser:
+        """The last stage, or `categorical`."""
+        last = self.stages[-1] if self.stages else None
+        return last if isinstance(last, Chooser) else CategoricalChooser()
+
+    @property
+    def written(self) -> tuple[Stage, ...]:
+        """The stages with the chooser written out; recipes are equal when these are."""
+        return (*self.transforms, self.chooser)
+
+    @property
+    def id(self) -> str:
+        """A short name: `r-` and eight hex digits of the hash of the canonical JSON, chooser written out."""
+        return "r-" + hashlib.sha256(formats.to_json(self.written).encode()).hexdigest()[:8]
+
+    def simplified(self) -> Recipe:
+        """The recipe without stages that do nothing; same law, same draws."""
+        return Recipe([stage for stage in self.stages if not stage.neutral(1).all()])
+
+    def bind(self, vocabulary: Vocabulary) -> Recipe:
+        """The recipe with tokens given as text turned into ids of `vocabulary`."""
+        return Recipe([stage.bind(vocabulary) for stage in self.stages])
+
+    def to_json(self) -> str:
+        return formats.to_json(self.stages)
+
+    def to_toml(self) -> str:
+        return formats.to_toml(self.stages)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        return cls(formats.from_json(text))
+
+    @classmethod
+    def from_toml(cls, text: str) -> Recipe:
+        return cls(formats.from_toml(text))
+
+    def distribution(self, logits: Any, prompt: Sequence[int] = (), generated: Sequence[int] = ()) -> Categorical:
+        """The law of the next token after these logits [V] or [B, V], nats, and this history; no model, no draw.
+
+        The chooser is part of the law: under `greedy` it is a point mass. Rows of a batch share the history.
+        Raises `InvalidLogits`, `EmptySupport`.
+        """
+        z = checked(logits)
+        rows = z if z.ndim == 2 else z[None, :]
+        log_probs, failures = law(self.transforms, self.chooser, rows, Context([History(prompt, generated)] * rows.shape[0]))
+        raise_first(failures)
+        return Categorical(log_probs if z.ndim == 2 else log_probs[0, :])
+
+    def choose(
+        self,
+        logits: Any,
+        seed: int,
+        sequence: int = 0,
+        position: int | None = None,
+        prompt: Sequence[int] = (),
+        generated: Sequence[int] = (),
+    ) -> Choice:
+        """Draw one token from logits [V], nats.
+
+        The draw is a function of (seed, sequence, position); `position` is the number of generated tokens unless given.
+        Raises `InvalidLogits`, `EmptySupport`.
+        """
+        z = checked(logits)
+        if z.ndim != 1:
+            raise RecipeError(f"choose draws from one row of logits [V], and these have shape {tuple(z.shape)}", fix="call it for each row, with its sequence")
+        address = Address([sequence], [len(generated) if position is None else position])
+        out = draw(self.transforms, self.chooser, z[None, :], Context([History(prompt, generated)]), PhiloxNoise(seed), address)
+        raise_first(out.failures)
+        return Choice(int(out.tokens[0]), float(out.recipe_log_probs[0]), float(out.model_log_probs[0]))
+
+
+def checked(logits: Any) -> Array:
+    """Logits as an array [V] or [B, V], V >= 1."""
+    z = as_logits(logits)
+    if z.ndim not in (1, 2) or z.shape[-1] == 0:
+        raise RecipeError(f"logits have shape {tuple(z.shape)}; one row [V] or rows [B, V] are wanted")
+    return z
+
+
+def raise_first(failures: dict[int, UlamError]) -> None:
+    if failures:
+        raise failures[min(failures)]
