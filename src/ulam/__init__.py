@@ -1,3 +1,53 @@
-"""Sample text from a trained language model, and know exactly what you sampled."""
+"""Sample text from a trained language model, and know exactly what you sampled.
+
+    import ulam
+    model = ulam.load()                                                       # the built-in model "stories"
+    out = ulam.sample(model, "Once upon a time", "temperature=0.8 top_p=0.95", n=4, max_tokens=64, seed=7)
+    out[0].text, out[0].model_log_prob, out[0].recipe_log_prob
+
+The public names are those of `__all__`; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .core.categorical import Categorical
+    from .core.errors import UlamError
+    from .core.vocabulary import Vocabulary
+    from .decode import Sample, Samples, sample, stream
+    from .models.load import load
+    from .models.protocol import LanguageModel
+    from .recipe import Choice, Recipe
+
+WHERE = {
+    "Categorical": "core.categorical",
+    "Choice": "recipe",
+    "LanguageModel": "models.protocol",
+    "Recipe": "recipe",
+    "Sample": "decode",
+    "Samples": "decode",
+    "UlamError": "core.errors",
+    "Vocabulary": "core.vocabulary",
+    "load": "models.load",
+    "sample": "decode",
+    "stream": "decode",
+}
+
+__all__ = ["Categorical", "Choice", "LanguageModel", "Recipe", "Sample", "Samples", "UlamError", "Vocabulary", "load", "sample", "stream"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in WHERE:
+        raise AttributeError(f"module ulam has no {name}")
+    value = getattr(importlib.import_module(f".{WHERE[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

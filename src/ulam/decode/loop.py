@@ -1,0 +1,293 @@
+"""The one loop: logits, recipe, token, text, again. A generator of events.
+
+Streaming, cancelling and tracing are ways to consume it. Every prompt is read once, however many samples
+it has; rows that have finished leave the batch; a row's draws depend on its seed, its sequence number and its
+position, never on its place or its mates.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .. import __version__
+from ..core.arrays import Array, is_numpy_array, take_rows
+from ..core.context import Context, History
+from ..core.errors import ContextOverflow, UlamError, UsageError
+from ..core.noise import PhiloxNoise, check_seed, sequence_number
+from ..models.protocol import LanguageModel
+from ..recipe import Recipe
+from .plan import Plan
+from .samples import FinishReason, Sample, Samples
+from .text import TextStream, check_stop
+
+Prompt: TypeAlias = str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """A token was drawn for a row. `text` is what became certain by it: whole characters, no part of a stop string."""
+
+    row: int
+    position: int
+    token: int
+    text: str
+    model_log_prob: float
+    recipe_log_prob: float
+
+
+@dataclass(frozen=True)
+class SampleEvent:
+    """A row has finished. `text` is the rest of its text; `sample` is the whole of it."""
+
+    row: int
+    text: str
+    sample: Sample
+
+
+Event: TypeAlias = TokenEvent | SampleEvent
+
+
+class Row:
+    """One sample in the making."""
+
+    def __init__(self, index: int, sequence: int, prompt: str, tokens: tuple[int, ...], recipe: Recipe, stop: tuple[str, ...]):
+        self.index, self.sequence, self.prompt, self.recipe = index, sequence, prompt, recipe
+        self.history = History(tokens, [])
+        self.tokens: list[int] = self.history.generated  # type: ignore[assignment]
+        self.model_log_probs: list[float] = []
+        self.recipe_log_probs: list[float] = []
+        self.stream = TextStream(stop)
+        self.pieces: list[str] = []
+
+    def add(self, token: int, model: float, recipe: float, raw: bytes) -> TokenEvent:
+        self.tokens.append(token)
+        self.model_log_probs.append(model)
+        self.recipe_log_probs.append(recipe)
+        self.pieces.append(self.stream.feed(raw))
+        return TokenEvent(self.index, len(self.tokens) - 1, token, self.pieces[-1], model, recipe)
+
+    def finish(self, reason: FinishReason, stopped_by: str | None = None, error: UlamError | None = None) -> SampleEvent:
+        rest = self.stream.finish()
+        sample = Sample(
+            prompt=self.prompt,
+            prompt_tokens=tuple(self.history.prompt),
+            text="".join(self.pieces) + rest,
+            tokens=tuple(self.tokens),
+            model_log_probs=np.asarray(self.model_log_probs),
+            recipe_log_probs=np.asarray(self.recipe_log_probs),
+            finish_reason=reason,
+            stopped_by=stopped_by,
+            index=self.index,
+            sequence=self.sequence,
+            recipe=self.recipe,
+            error=error,
+        )
+        return SampleEvent(self.index, rest, sample)
+
+
+class Run(Iterator[Event]):
+    """A run that can be watched, cancelled, and asked for its samples. Iterating it does the work.
+
+    See `stream` for the arguments; everything that can be wrong with them is raised when the run is made.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompts: Prompt | Sequence[Prompt],
+        recipe: str | Recipe | Sequence[str | Recipe] = "",
+        *,
+        n: int = 1,
+        max_tokens: int = 256,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        sequence: int | Sequence[int] | None = None,
+    ):
+        self.model, self.max_tokens, self.stop = model, count(max_tokens, "max_tokens", 0), check_stop(stop)
+        self.n = count(n, "n", 1)
+        self.seed = check_seed(secrets.randbits(32) if seed is None else seed)
+        texts, ids = prepare(model, [prompts] if is_one(prompts) else prompts)  # type: ignore[arg-type,list-item]
+        one = isinstance(recipe, (str, Recipe))
+        recipes = [Recipe(recipe)] * len(ids) if one else [Recipe(each) for each in recipe]  # type: ignore[arg-type]
+        numbers = [sequence_number(i, 0) for i in range(len(ids))] if sequence is None else [sequence] if isinstance(sequence, int) else list(sequence)
+        for name, given in (("recipes", recipes), ("sequence numbers", numbers)):
+            if len(given) != len(ids):
+                raise UsageError(f"{len(given)} {name} for {len(ids)} prompts", fix="give one for all, or one for each")
+        self.recipes = [each.bind(model.vocabulary) for each in recipes]
+        self.prompts = ids
+        self.rows = [
+            Row(i * n + j, numbers[i] + j, texts[i], ids[i], self.recipes[i], self.stop) for i in range(len(ids)) for j in range(n)
+        ]
+        self.finished: dict[int, Sample] = {}
+        self.cancelled = False
+        self.started = time.perf_counter()
+        self.seconds = 0.0
+        self.events = self.loop()
+
+    def __next__(self) -> Event:
+        return next(self.events)
+
+    def cancel(self) -> None:
+        """Finish after the current step: rows that are not done end as `cancelled`, with what they have."""
+        self.cancelled = True
+
+    def close(self) -> None:
+        """Stop at once and give the model's memory back."""
+        self.events.close()
+
+    @property
+    def samples(self) -> Samples:
+        """What has finished so far, in order."""
+        meta: dict[str, Any] = {
+            "model": {"name": self.model.name, "id": self.model.fingerprint},
+            "batch_invariant": "batch_invariant" in self.model.capabilities,
+            "limits": {"max_tokens": self.max_tokens, "stop": list(self.stop), "context": self.model.context_limit},
+            "versions": {"ulam": __version__, "numpy": np.__version__},
+            "seconds": round(self.seconds, 3),
+        }
+        return Samples(tuple(self.finished[i] for i in sorted(self.finished)), self.seed, self.model.vocabulary, meta)
+
+    def done(self, event: SampleEvent) -> SampleEvent:
+        self.finished[event.row] = event.sample
+        self.seconds = time.perf_counter() - self.started
+        return event
+
+    def loop(self) -> Generator[Event, None, None]:
+        model, rows = self.model, self.rows
+        if self.max_tokens == 0:
+            yield from (self.done(row.finish("length")) for row in rows)
+            return
+        noise, plan = PhiloxNoise(self.seed), Plan([row.recipe for row in rows])
+        ends = {end: model.vocabulary.names.get(end, "end") for end in model.vocabulary.ends}
+        live = np.arange(len(rows))
+        state, logits = model.prefill(self.prompts)
+        try:
+            if self.n > 1:
+                fork = np.repeat(np.arange(len(self.prompts)), self.n)
+                first, state = state, model.select(state, fork)
+                model.release(first)
+                logits = take_rows(logits, fork)
+            while len(live):
+                now = [rows[i] for i in live]
+                positions = np.asarray([len(row.tokens) for row in now])
+                sequences = np.asarray([row.sequence for row in now], dtype=np.uint64)
+                context = Context([row.history for row in now], model.vocabulary)
+                drawn = plan.draw(live, reference(logits), context, noise, sequences, positions)
+                stay: list[int] = []
+                for place, row in enumerate(now):
+                    if place in drawn.failures:
+                        yield self.done(row.finish("error", error=drawn.failures[place]))
+                        continue
+                    token = int(drawn.tokens[place])
+                    raw = model.vocabulary.tokens[token]
+                    yield row.add(token, float(drawn.model_log_probs[place]), float(drawn.recipe_log_probs[place]), raw)
+                    if token in ends:
+                        yield self.done(row.finish("stop", ends[token]))
+                    elif row.stream.stopped_by is not None:
+                        yield self.done(row.finish("stop", row.stream.stopped_by))
+                    elif len(row.tokens) == self.max_tokens or full(model, row):
+                        yield self.done(row.finish("length"))
+                    else:
+                        stay.append(place)
+                if self.cancelled:
+                    yield from (self.done(now[place].finish("cancelled")) for place in stay)
+                    return
+                if not stay:
+                    return
+                if len(stay) < len(now):
+                    before, state = state, model.select(state, stay)
+                    model.release(before)
+                live = live[stay]
+                state, logits = model.step(state, drawn.tokens[stay])
+        finally:
+            model.release(state)
+
+
+def reference(logits: Array) -> Array:
+    """Logits in the reference type: float64 on NumPy; other libraries keep theirs, on their device."""
+    return logits.astype(np.float64) if is_numpy_array(logits) else logits
+
+
+def full(model: LanguageModel, row: Row) -> bool:
+    """Whether the row has no place for another token in the model's context."""
+    return model.context_limit is not None and len(row.history.prompt) + len(row.tokens) >= model.context_limit
+
+
+def count(value: Any, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{name}={value} is not a whole number of at least {least}")
+    return value
+
+
+def is_one(prompts: Any) -> bool:
+    """Whether this is one prompt: a text, or a list of token ids."""
+    return isinstance(prompts, str) or (len(prompts) > 0 and all(isinstance(x, (int, np.integer)) for x in prompts))
+
+
+def prepare(model: LanguageModel, prompts: Sequence[Prompt]) -> tuple[list[str], list[tuple[int, ...]]]:
+    """Prompts as text and as ids. A text is encoded after the start token, if there is one; ids are taken as they are."""
+    if not len(prompts):
+        raise UsageError("there is no prompt", fix='ulam.sample(model, "Once upon a time")')
+    vocabulary, limit = model.vocabulary, model.context_limit
+    texts: list[str] = []
+    ids: list[tuple[int, ...]] = []
+    for number, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            start = () if vocabulary.start is None else (vocabulary.start,)
+            ids.append((*start, *vocabulary.encode(prompt)))
+            texts.append(prompt)
+        else:
+            ids.append(tuple(vocabulary.check(token) for token in prompt))
+            texts.append(vocabulary.decode(ids[-1]))
+        if limit is not None and len(ids[-1]) >= limit:
+            what = f"prompt {number + 1} has" if len(prompts) > 1 else "the prompt has"
+            raise ContextOverflow(f"{what} {len(ids[-1])} tokens; the context of {model.name} holds {limit}, one of them to draw", fix="a shorter prompt")
+    return texts, ids
+
+
+def stream(model: LanguageModel, prompts: Prompt | Sequence[Prompt], recipe: str | Recipe | Sequence[str | Recipe] = "", **settings: Any) -> Run:
+    """Draw samples token by token: an iterator of events, with `cancel()` and `samples`.
+
+    prompts     a text, a list of token ids, or a list of these
+    recipe      one for all prompts, or one for each; text or `Recipe`
+    n           samples of each prompt (1); the prompt is read once
+    max_tokens  most tokens a sample has, end token included (256)
+    seed        0 to 2^64 - 1; a fresh one if left out, in `samples.seed`
+    stop        texts that end a sample, cut off exactly, wherever the borders of tokens are
+    sequence    number of each prompt's first sample in the address of its noise (prompt index << 32); sample j adds j
+
+    Raises `UsageError` and its kinds for anything wrong with the arguments, before any work.
+    """
+    return Run(model, prompts, recipe, **settings)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during `sample`. `samples` holds what was drawn, unfinished rows as `cancelled`."""
+
+    def __init__(self, samples: Samples):
+        super().__init__("interrupted; the samples drawn so far are in .samples")
+        self.samples = samples
+
+
+def sample(model: LanguageModel, prompts: Prompt | Sequence[Prompt], recipe: str | Recipe | Sequence[str | Recipe] = "", **settings: Any) -> Samples:
+    """Draw samples and return them all. Arguments as `stream`. The same seed gives the same text alone, in a batch, streamed.
+
+    A row that fails (`finish_reason` "error") does not stop the others. Ctrl-C raises `Interrupted`, which keeps them.
+    """
+    run = stream(model, prompts, recipe, **settings)
+    try:
+        for _ in run:
+            pass
+    except KeyboardInterrupt:
+        run.close()
+        for row in run.rows:
+            if row.index not in run.finished:
+                run.done(row.finish("cancelled"))
+        raise Interrupted(run.samples) from None
+    return run.samples
