@@ -39,9 +39,9 @@ class Categorical:
     @property
     def entropy(self) -> Array:
         """Entropy in nats, a number a row."""
-        rows = self.log_probs if self.log_probs.ndim > 1 else self.log_probs[None, :]
-        value = entropy(rows)[..., 0]
-        return value if self.log_probs.ndim > 1 else value.reshape(())[()]
+        if self.log_probs.ndim > 1:
+            return entropy(self.log_probs)[:, 0]
+        return entropy(self.log_probs[None, :])[0, 0]  # a scalar of the library
 
     @property
     def entropy_bits(self) -> Array:
@@ -49,11 +49,11 @@ class Categorical:
         return self.entropy / np.log(2.0)
 
     def __repr__(self) -> str:
-        shape = tuple(self.log_probs.shape)
-        if len(shape) > 1:
-            return f"Categorical({shape[0]} rows over {shape[1]} tokens)"
+        *rows, width = self.log_probs.shape
+        if rows:
+            return f"Categorical({rows[0]} rows over {width} tokens)"
         probs = to_numpy(self.probs)
         best = np.argsort(-probs, kind="stable")[:3]
         tops = ", ".join(f"{int(i)}: {probs[i]:.4g}" for i in best)
         kept = int(to_numpy(self.support).sum())
-        return f"Categorical({kept} of {shape[0]} tokens kept, {float(self.entropy_bits):.3f} bits; {tops})"
+        return f"Categorical({kept} of {width} tokens kept, {float(self.entropy_bits):.3f} bits; {tops})"

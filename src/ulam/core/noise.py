@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from numbers import Integral
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -83,10 +84,8 @@ def inverse_cdf(weights: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray
     """
     total = np.cumsum(weights, axis=-1)
     beyond = total > (u * total[:, -1])[:, None]
-    token = np.argmax(beyond, axis=-1)
-    none = ~beyond[np.arange(len(token)), token]
     last = weights.shape[-1] - 1 - np.argmax(weights[:, ::-1] > 0, axis=-1)
-    return np.where(none, last, token).astype(np.int64)
+    return np.asarray(np.where(beyond.any(axis=-1), np.argmax(beyond, axis=-1), last), dtype=np.int64)
 
 
 class Noise(Protocol):
@@ -157,6 +156,6 @@ def column(x: ArrayLike) -> NDArray[Any]:
 
 def check_seed(seed: Any) -> int:
     """A seed is an integer of 64 bits. Raises `OutOfRange`."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise OutOfRange(f"seed={seed} is outside 0 to 2^64 - 1", parameter="seed", fix="--seed 7")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
+        raise OutOfRange(f"seed={seed} is not a whole number from 0 to 2^64 - 1", parameter="seed", fix="seed=7")
     return int(seed)

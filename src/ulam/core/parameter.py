@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any, cast
+from numbers import Integral, Real
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 
@@ -45,6 +45,11 @@ class Interval:
         if x <= self.low:
             return self.low if self.low_in else None
         return self.high if x >= self.high and self.high_in else None
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether this is a real number, of Python or NumPy. A bool is not."""
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Parameter:
         """`value` in its normal form. Raises `OutOfRange`, naming the stage, the range and the nearest right value."""
         if isinstance(value, np.ndarray) and not self.scalar:
             return np.asarray([self.check(each, stage) for each in cast(list[Any], value.tolist())])
-        word: Any = value.name if isinstance(value, Word) else value
+        word = str(value.name) if isinstance(value, Word) else cast(Any, value)
         if isinstance(word, str) and self.words:
             if word in self.words:
                 return word
@@ -101,18 +106,17 @@ class Parameter:
             return value
         if self.kind is dict:
             return self.pairs(value, stage)
-        if self.kind is str or isinstance(value, (bool, str)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        if self.kind is str or not is_number(value):
             raise self.wrong(value, stage, "one of " + ", ".join(self.words) if self.kind is str else "a number" + "".join(f" or {w}" for w in self.words))
         return self.number(value, stage)
 
-    def number(self, value: Any, stage: str) -> float | int:
+    def number(self, value: float, stage: str) -> float | int:
         assert self.range is not None
-        if self.kind is int:
-            if not isinstance(value, (int, np.integer)) and not float(value).is_integer():
+        number: float | int = float(value)
+        if self.kind is int and not math.isnan(number):
+            if number != math.inf and not number.is_integer():
                 raise self.wrong(value, stage, "an integer")
-            number: float | int = operator.index(int(value))
-        else:
-            number = float(value)
+            number = int(value) if math.isfinite(number) else number
         if math.isnan(number) or number not in self.range:
             near = None if math.isnan(number) else self.range.nearest(number)
             hint = "" if near is None else f". Nearest allowed value: {print_value(self.kind(near) if math.isfinite(near) else near)}"
@@ -127,21 +131,22 @@ class Parameter:
 
     def pairs(self, value: Any, stage: str) -> tuple[tuple[int | str | Word, float], ...]:
         """A token map in its normal form: pairs in order, ids first, then texts, then words."""
-        items: list[Any] = list(cast(dict[Any, Any], value).items()) if isinstance(value, dict) else list(value) if isinstance(value, (list, tuple)) else [value]
-        if not all(isinstance(pair, (list, tuple)) and len(cast(tuple[Any, ...], pair)) == 2 for pair in items):
+        pairs: Any = cast(dict[Any, Any], value).items() if isinstance(value, dict) else value
+        if not isinstance(pairs, Iterable) or not all(isinstance(pair, (list, tuple)) and len(cast(Any, pair)) == 2 for pair in cast(Any, pairs)):
             raise self.wrong(value, stage, 'a map from tokens to numbers, {50256: -5, " cat": 2.5}')
         out: dict[int | str | Word, float] = {}
-        for token, number in items:
-            if isinstance(token, bool) or not isinstance(token, (int, str, Word, np.integer)) or (isinstance(token, (int, np.integer)) and token < 0):
-                raise self.wrong(token, stage, "a token: an id, a text, or the word end")
-            if isinstance(number, (bool, str)) or not isinstance(number, (int, float)):
-                raise self.wrong(number, stage, "a number for every token")
+        for key, each in cast(Iterable[tuple[Any, Any]], pairs):
+            if not isinstance(key, (str, Word)) and not (is_number(key) and isinstance(key, Integral) and key >= 0):
+                raise self.wrong(key, stage, "a token: an id, a text, or the word end")
+            if not is_number(each):
+                raise self.wrong(each, stage, "a number for every token")
+            token, number = key if isinstance(key, (str, Word)) else int(key), float(each)
             if self.range is not None and (math.isnan(number) or number not in self.range):
                 what = f"{stage}: {self.name}[{print_value(token)}]={print_value(number)} is not finite; -100 all but forbids a token"
                 raise OutOfRange(what, stage=stage, parameter=self.name)
             if token in out:
                 raise OutOfRange(f"{stage}: token {print_value(token)} stands twice in {self.name}", stage=stage, parameter=self.name)
-            out[token if isinstance(token, (str, Word)) else int(token)] = float(number)
+            out[token] = number
         return tuple(sorted(out.items(), key=lambda pair: ((int, str, Word).index(type(pair[0])), pair[0])))  # type: ignore[operator]
 
     def at(self, stage: str) -> str:

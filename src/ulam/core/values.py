@@ -100,7 +100,7 @@ class Reader:
             return self.items("]", self.value)
         if self.skip("{"):
             pairs: list[tuple[Any, Any]] = self.items("}", self.pair)
-            if len({str(type(k)) + repr(k) for k, _ in pairs}) < len(pairs):
+            if len({print_value(key) for key, _ in pairs}) < len(pairs):
                 raise self.fail("every key of the map once")
             return dict(pairs)
         if (text := self.take(STRING)) is not None:

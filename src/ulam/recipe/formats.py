@@ -63,8 +63,9 @@ def plain(value: Any) -> Any:
 def lively(value: Any) -> Any:
     if isinstance(value, list):
         return [lively(each) for each in cast(list[Any], value)]
-    if isinstance(value, dict) and set(cast(dict[str, Any], value)) == {"word"}:
-        return Word(str(cast(dict[str, Any], value)["word"]))
+    if isinstance(value, dict):
+        table = cast(dict[str, Any], value)
+        return Word(str(table["word"])) if set(table) == {"word"} else table
     return math.inf if value == "inf" else -math.inf if value == "-inf" else value
 
 
