@@ -123,9 +123,8 @@ def log_softmax(z: Array) -> Array:
 def entropy(log_probs: Array) -> Array:
     """Entropy of every row in nats, [B, 1]; 0 log 0 is 0."""
     xp = namespace(log_probs)
-    finite = support(log_probs)
-    terms = xp.where(finite, log_probs * xp.exp(log_probs), like(log_probs, 0.0))
-    return xp.abs(row_sum(terms))
+    finite = xp.where(support(log_probs), log_probs, like(log_probs, 0.0))
+    return xp.abs(row_sum(finite * xp.exp(log_probs)))
 
 
 def sort_down(z: Array) -> Array:

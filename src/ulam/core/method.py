@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .arrays import Array, as_logits, like, log_softmax, namespace, take_rows, to_numpy
 from .context import Context
+from .errors import UsageError
 from .noise import Address, Noise
 from .parameter import Parameter, parameters
 from .values import Word, print_value
@@ -106,13 +107,16 @@ class Transform(Stage):
         z = as_logits(logits)
         context = context or Context()
         rows, width = z.shape
+        if context.rows and len(context.rows) != rows:
+            raise UsageError(f"{self.name}: {rows} rows of logits and {len(context.rows)} histories", stage=self.name, fix="one history a row, or none at all")
         active = ~self.neutral(rows)
         if width == 1 or not active.any():
             return z
-        if active.all():
-            return self.apply(z, context)
-        index = np.flatnonzero(active)
-        changed = self.take(index).apply(take_rows(z, index), context.select(index) if context.rows else context)
+        with np.errstate(all="ignore"):  # overflow has its right limit, and a failing row fails alone, by a check and not by a warning
+            if active.all():
+                return self.apply(z, context)
+            index = np.flatnonzero(active)
+            changed = self.take(index).apply(take_rows(z, index), context.select(index) if context.rows else context)
         places = np.zeros(rows, np.int64)
         places[index] = np.arange(len(index))
         xp = namespace(z)
