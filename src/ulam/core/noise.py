@@ -102,8 +102,7 @@ class PhiloxNoise:
     """The noise of real runs."""
 
     def __init__(self, seed: int):
-        check_seed(seed)
-        self.seed = seed
+        self.seed = check_seed(seed)
 
     def bits(self, address: Address) -> NDArray[np.uint64]:
         """64 random bits at every address: output word 0 above word 1."""
@@ -156,6 +155,11 @@ def column(x: ArrayLike) -> NDArray[Any]:
 
 def check_seed(seed: Any) -> int:
     """A seed is an integer of 64 bits. Raises `OutOfRange`."""
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
-        raise OutOfRange(f"seed={seed} is not a whole number from 0 to 2^64 - 1", parameter="seed", fix="seed=7")
-    return int(seed)
+    return check_word(seed, "seed", fix="seed=7")
+
+
+def check_word(value: Any, name: str, bits: int = 64, fix: str | None = None) -> int:
+    """A whole number of so many bits, for a key or a part of an address. Raises `OutOfRange`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**bits:
+        raise OutOfRange(f"{name}={value} is not a whole number from 0 to 2^{bits} - 1", parameter=name, fix=fix)
+    return int(value)

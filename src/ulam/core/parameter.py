@@ -18,7 +18,7 @@ from typing import Any, TypeGuard, cast
 import numpy as np
 
 from .errors import OutOfRange, did_you_mean
-from .values import Word, print_value
+from .values import TOKEN_WORDS, Word, is_unicode, print_value
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class Interval:
         if x <= self.low:
             return self.low if self.low_in else None
         return self.high if x >= self.high and self.high_in else None
+
+
+def as_float(value: float) -> float:
+    """`value` as a float without a sign on zero; an integer too large for one becomes infinite."""
+    try:
+        return float(value) + 0.0
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -112,11 +120,11 @@ class Parameter:
 
     def number(self, value: float, stage: str) -> float | int:
         assert self.range is not None
-        number: float | int = float(value)
-        if self.kind is int and not math.isnan(number):
-            if number != math.inf and not number.is_integer():
+        number: float | int = as_float(value)
+        if self.kind is int and math.isfinite(number):
+            if not number.is_integer():
                 raise self.wrong(value, stage, "an integer")
-            number = int(value) if math.isfinite(number) else number
+            number = int(value) if abs(number) < 2**63 else math.copysign(math.inf, number)
         if math.isnan(number) or number not in self.range:
             near = None if math.isnan(number) else self.range.nearest(number)
             hint = "" if near is None else f". Nearest allowed value: {print_value(self.kind(near) if math.isfinite(near) else near)}"
@@ -138,9 +146,16 @@ class Parameter:
         for key, each in cast(Iterable[tuple[Any, Any]], pairs):
             if not isinstance(key, (str, Word)) and not (is_number(key) and isinstance(key, Integral) and key >= 0):
                 raise self.wrong(key, stage, "a token: an id, a text, or the word end")
+            if isinstance(key, Word) and key.name not in TOKEN_WORDS:
+                hint = did_you_mean(key.name, TOKEN_WORDS)
+                raise OutOfRange(
+                    f"{stage}: {key.name} is not a token: an id, a text in quotes, or {' or '.join(TOKEN_WORDS)}.{hint}", stage=stage, parameter=self.name
+                )
+            if isinstance(key, str) and not is_unicode(key):
+                raise OutOfRange(f"{stage}: the text {print_value(key)} holds half of a surrogate pair", stage=stage, parameter=self.name)
             if not is_number(each):
                 raise self.wrong(each, stage, "a number for every token")
-            token, number = key if isinstance(key, (str, Word)) else int(key), float(each)
+            token, number = key if isinstance(key, (str, Word)) else int(key), as_float(each)
             if self.range is not None and (math.isnan(number) or number not in self.range):
                 what = f"{stage}: {self.name}[{print_value(token)}]={print_value(number)} is not finite; -100 all but forbids a token"
                 raise OutOfRange(what, stage=stage, parameter=self.name)

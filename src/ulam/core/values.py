@@ -23,6 +23,19 @@ class Word:
     name: str
 
 
+TOKEN_WORDS = ("end", "bos")
+"""Words that stand for a token of whatever vocabulary is bound."""
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written down: no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def print_number(x: float | int) -> str:
     """The shortest digits that read back to the same number; whole floats without a point."""
     if isinstance(x, int):
@@ -44,13 +57,13 @@ def print_value(value: Any) -> str:
     if isinstance(value, Word):
         return value.name
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return '"' + "".join(c if c.isprintable() and c not in '"\\' else json.dumps(c)[1:-1] for c in value) + '"'
     if isinstance(value, dict):
         return "{" + ", ".join(f"{print_value(k)}: {print_value(v)}" for k, v in cast(dict[Any, Any], value).items()) + "}"
     return "[" + ", ".join(print_value(each) for each in value) + "]"
 
 
-NUMBER = re.compile(r"[+-]?(?:inf\b|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+NUMBER = re.compile(r"[+-]?(?:inf\b|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
@@ -62,9 +75,11 @@ class Reader:
         self.text, self.at = text, 0
 
     def fail(self, wanted: str) -> RecipeError:
-        rest = self.text[self.at : self.at + 12]
+        first = max(0, self.at - 60)
+        shown = "".join(c if c.isprintable() else " " for c in self.text[first : self.at + 40])
+        rest = shown[self.at - first :][:12]
         found = f'"{rest}"' if rest else "the end"
-        return RecipeError(f"cannot read the recipe at character {self.at + 1}: expected {wanted}, found {found}\n  {self.text}\n  {' ' * self.at}^")
+        return RecipeError(f"cannot read the recipe at character {self.at + 1}: expected {wanted}, found {found}\n  {shown}\n  {' ' * (self.at - first)}^")
 
     def blanks(self) -> bool:
         start = self.at
@@ -119,10 +134,10 @@ class Reader:
 
     def pair(self) -> tuple[Any, Any]:
         key = self.value()
-        if isinstance(key, (dict, bool)):
-            raise self.fail("a number, a string or a list of numbers as the key")
+        if isinstance(key, (dict, list, bool)):
+            raise self.fail("a number, a string or a word as the key")
         self.expect(":")
-        return (tuple(cast(list[Any], key)) if isinstance(key, list) else key), self.value()
+        return key, self.value()
 
     def items(self, close: str, one: Any) -> list[Any]:
         out: list[Any] = []

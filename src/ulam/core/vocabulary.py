@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 
 from .errors import NeedsTokenizer, TokenOutOfRange
 from .values import Word
@@ -40,8 +41,8 @@ class Vocabulary:
 
     def check(self, token: int) -> int:
         """`token` if it is an id of this vocabulary; raises `TokenOutOfRange`."""
-        if isinstance(token, bool) or int(token) != token or not 0 <= token < len(self.tokens):
-            raise TokenOutOfRange(f"token id {token} is outside 0 to {len(self) - 1}", fix="use ids of this model's vocabulary")
+        if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= int(token) < len(self.tokens):
+            raise TokenOutOfRange(f"token id {token!r} is outside 0 to {len(self) - 1}", fix="use ids of this model's vocabulary")
         return int(token)
 
     def encode(self, text: str) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 from ..core.claims import Case
 from ..core.errors import UnknownMethod, did_you_mean
 from ..core.method import Stage
+from ..core.values import print_value
 from . import choosers, transforms
 
 ALIASES = {
@@ -76,4 +77,4 @@ def find(name: str, place: str = "") -> Method:
     if name in methods:
         return methods[name]
     hint = did_you_mean(name, methods, ALIASES) or f" Stages: {', '.join(methods)}."
-    raise UnknownMethod(f'unknown stage "{name}"{place}.{hint}', stage=name)
+    raise UnknownMethod(f"unknown stage {print_value(name)}{place}.{hint}", stage=name)

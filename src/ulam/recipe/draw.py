@@ -34,13 +34,11 @@ class Draw:
     failures: Failures
 
 
-def shape(transforms: Sequence[Transform], z: Array, context: Context) -> tuple[Array, Failures]:
-    """Logits [B, V] after all transforms, and the rows that failed, with their errors."""
-    failures: Failures = {}
-    z = mend(z, None, context, failures)
+def shape(transforms: Sequence[Transform], z: Array, context: Context, failures: Failures) -> Array:
+    """Logits [B, V] after all transforms; rows that fail on the way join `failures`."""
     for stage in transforms:
         z = mend(stage(z, context), stage, context, failures)
-    return z, failures
+    return z
 
 
 def mend(z: Array, stage: Transform | None, context: Context, failures: Failures) -> Array:
@@ -49,26 +47,31 @@ def mend(z: Array, stage: Transform | None, context: Context, failures: Failures
     if good.all():
         return z
     xp = namespace(z)
-    for row in np.flatnonzero(~good).tolist():
+    for row in set(np.flatnonzero(~good).tolist()) - failures.keys():
         position = context.rows[row].position if row < len(context.rows) else None
         if stage is None:
-            failures[row] = InvalidLogits("the model's logits hold NaN, +inf or no finite entry", row=row, position=position)
+            failures[row] = InvalidLogits("the logits hold NaN, +inf or no finite entry", row=row, position=position)
         elif bool(xp.any(xp.isnan(z[row, :]))):
-            failures[row] = InvalidLogits(f"{stage} made NaN: a fault of the method", stage=stage.name, row=row, position=position)
+            failures[row] = InvalidLogits(f"{stage.name} made NaN: a fault of the method", stage=stage.name, row=row, position=position)
         else:
-            failures[row] = EmptySupport(f"{stage} removed every token", stage=stage.name, row=row, position=position)
+            failures[row] = EmptySupport(f"{stage.name} removed every token", stage=stage.name, row=row, position=position)
     return xp.where(like(z, good, xp.bool)[:, None], z, like(z, 0.0))
 
 
+@np.errstate(all="ignore")  # differences of huge logits have their right limit
 def law(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Context) -> tuple[Array, Failures]:
-    """Log-probabilities [B, V] of the next token, chooser included."""
-    after, failures = shape(transforms, z, context)
-    return chooser.law(after), failures
+    """Log-probabilities [B, V] of the next token, chooser included, and the rows that failed."""
+    failures: Failures = {}
+    z = mend(z, None, context, failures)
+    return chooser.law(shape(transforms, z, context, failures)), failures
 
 
+@np.errstate(all="ignore")
 def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Context, noise: Noise, address: Address) -> Draw:
     """One token a row; `address` has a sequence and a position for every row."""
-    after, failures = shape(transforms, z, context)
+    failures: Failures = {}
+    z = mend(z, None, context, failures)
+    after = shape(transforms, z, context, failures)
     tokens = chooser.choose(after, noise, address)
     recipe = take_columns(chooser.law(after), tokens)
     model = take_columns(log_softmax(z), tokens)

@@ -5,7 +5,8 @@
                                                          p = 0.95
 
 Parameters at their default are left out, so a recipe's id does not change when a method gains a parameter. A token map
-is a list of pairs, since JSON has no integer keys; a bare word inside a value is `{"word": "end"}`; infinity is "inf".
+is a list of pairs, since JSON has no integer keys; a bare word in it is `{"word": "end"}`. A parameter that is infinite
+is "inf".
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any, cast
 from ..core.errors import RecipeError
 from ..core.method import Stage
 from ..core.parameter import parameters
-from ..core.values import Word
+from ..core.values import Word, print_value
 from ..methods import find
 from .parse import build
+
+INFINITE = {"inf": math.inf, "-inf": -math.inf}
 
 
 def to_data(stages: tuple[Stage, ...]) -> dict[str, Any]:
@@ -45,28 +48,32 @@ def from_data(data: Any, source: str) -> tuple[Stage, ...]:
 def one(item: Any, number: int, source: str) -> Stage:
     if not isinstance(item, dict) or not isinstance(cast(dict[str, Any], item).get("stage"), str):
         raise RecipeError(f'stage {number} of the {source} recipe has no "stage" with the name of a method')
-    fields = {key: lively(value) for key, value in cast(dict[str, Any], item).items() if key != "stage"}
+    fields = dict(cast(dict[str, Any], item))
     place = f" (stage {number})"
-    return build(find(cast(dict[str, Any], item)["stage"], place).stage, [], fields, place)
+    method = find(fields.pop("stage"), place)
+    return build(method.stage, [], {key: INFINITE[value] if value in ("inf", "-inf") else lively(value, place) for key, value in fields.items()}, place)
 
 
 def plain(value: Any) -> Any:
     if isinstance(value, Word):
         return {"word": value.name}
     if isinstance(value, float) and math.isinf(value):
-        return "inf" if value > 0 else "-inf"
+        return print_value(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return [plain(each) for each in cast(tuple[Any, ...], value)] if isinstance(value, tuple) else value
 
 
-def lively(value: Any) -> Any:
+def lively(value: Any, place: str) -> Any:
+    """The inverse of `plain` inside a value."""
     if isinstance(value, list):
-        return [lively(each) for each in cast(list[Any], value)]
+        return [lively(each, place) for each in cast(list[Any], value)]
     if isinstance(value, dict):
         table = cast(dict[str, Any], value)
-        return Word(str(table["word"])) if set(table) == {"word"} else table
-    return math.inf if value == "inf" else -math.inf if value == "-inf" else value
+        if set(table) != {"word"}:
+            raise RecipeError(f"a token map is a list of pairs here, since keys of a table are all texts{place}", fix='[[50256, -5], [" cat", 2.5]]')
+        return Word(str(table["word"]))
+    return value
 
 
 def to_json(stages: tuple[Stage, ...]) -> str:
@@ -76,9 +83,18 @@ def to_json(stages: tuple[Stage, ...]) -> str:
 
 def from_json(text: str) -> tuple[Stage, ...]:
     try:
-        return from_data(json.loads(text), "JSON")
-    except json.JSONDecodeError as fault:
-        raise RecipeError(f"this is not JSON: {fault.msg} at line {fault.lineno}, column {fault.colno}") from None
+        data = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError) as fault:
+        raise RecipeError(f"this is not JSON: {fault}") from None
+    return from_data(data, "JSON")
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys differ."""
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        raise RecipeError(f"a key stands twice in the JSON recipe, among {', '.join(map(print_value, out))}")
+    return out
 
 
 def to_toml(stages: tuple[Stage, ...]) -> str:
@@ -89,16 +105,17 @@ def to_toml(stages: tuple[Stage, ...]) -> str:
 
 
 def toml(value: Any) -> str:
-    """A TOML value. JSON strings are TOML strings; only inline tables are written differently."""
+    """A TOML value. A JSON string that escapes ASCII only is a TOML string; inline tables are written differently."""
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, cast(list[Any], value))) + "]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{k} = {toml(v)}" for k, v in cast(dict[str, Any], value).items()) + " }"
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def from_toml(text: str) -> tuple[Stage, ...]:
     try:
-        return from_data(tomllib.loads(text), "TOML")
-    except tomllib.TOMLDecodeError as fault:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as fault:
         raise RecipeError(f"this is not TOML: {fault}") from None
+    return from_data(data, "TOML")

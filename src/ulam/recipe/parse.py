@@ -13,7 +13,7 @@ from typing import Any
 from ..core.errors import RecipeError, UnknownParameter, did_you_mean
 from ..core.method import Stage
 from ..core.parameter import parameters
-from ..core.values import WORD, Reader
+from ..core.values import WORD, Reader, print_value
 from ..methods import find
 
 
@@ -22,10 +22,13 @@ def parse(text: str) -> tuple[Stage, ...]:
     reader = Reader(text)
     stages: list[Stage] = []
     reader.blanks()
-    while reader.at < len(text):
-        stages.append(stage(reader, len(stages) + 1))
-        if not reader.blanks() and reader.at < len(text):
-            raise reader.fail("a space between stages")
+    try:
+        while reader.at < len(text):
+            stages.append(stage(reader, len(stages) + 1))
+            if not reader.blanks() and reader.at < len(text):
+                raise reader.fail("a space between stages")
+    except RecursionError:
+        raise RecipeError("the recipe holds brackets inside brackets without end") from None
     return tuple(stages)
 
 
@@ -70,11 +73,11 @@ def build(kind: type[Stage], given: list[Any], named: dict[str, Any], place: str
     known = [p.name for p in parameters(kind)]
     if len(given) > len(known):
         takes = f"takes {', '.join(known)}" if known else "has no parameters"
-        raise UnknownParameter(f"{kind.name} {takes}; {len(given)} values are too many{place}", stage=kind.name)
+        raise UnknownParameter(f"{kind.name} {takes}; it was given {len(given)} {'value' if len(given) == 1 else 'values'}{place}", stage=kind.name)
     for key in named:
         if key not in known:
             hint = did_you_mean(key, known) or (f" It takes {', '.join(known)}." if known else " It has no parameters.")
-            raise UnknownParameter(f'{kind.name} has no parameter "{key}"{place}.{hint}', stage=kind.name, parameter=key)
+            raise UnknownParameter(f"{kind.name} has no parameter {print_value(key)}{place}.{hint}", stage=kind.name, parameter=key)
     values = dict(zip(known, given, strict=False))
     for key, value in named.items():
         if key in values:
@@ -101,4 +104,3 @@ def check_order(stages: tuple[Stage, ...]) -> None:
     if choosers and stages[-1] is not choosers[0]:
         rest = tuple(s for s in stages if s.kind != "chooser")
         raise RecipeError(f"the chooser {choosers[0].name} draws the token, so it stands last", fix=show((*rest, choosers[0])))
-

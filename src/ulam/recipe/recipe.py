@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+
 from ..core.arrays import Array, as_logits
 from ..core.categorical import Categorical
 from ..core.context import Context, History
-from ..core.errors import RecipeError, UlamError
+from ..core.errors import RecipeError, UlamError, UsageError
 from ..core.method import Chooser, Stage, Transform
-from ..core.noise import Address, PhiloxNoise
+from ..core.noise import Address, PhiloxNoise, check_word
+from ..core.parameter import parameters
 from ..core.vocabulary import Vocabulary
 from ..methods.choosers.categorical import CategoricalChooser
 from . import formats
@@ -44,10 +47,14 @@ class Recipe:
             stages = stages.stages
         elif isinstance(stages, str):
             stages = parse(stages)
+        elif not isinstance(cast(Any, stages), Iterable):
+            raise RecipeError(f"{stages!r} is not a recipe", fix='Recipe("temperature=0.8"), or a list of stages: Recipe([Temperature(0.8)])')
         stages = tuple(stages)
         for each in stages:
             if not isinstance(cast(Any, each), Stage):
                 raise RecipeError(f"{each!r} is not a stage", fix='Recipe("temperature=0.8 top_p=0.95")')
+            if any(isinstance(getattr(each, p.name), np.ndarray) for p in parameters(each)):
+                raise RecipeError(f"{each.name} has an array for a parameter; a recipe holds single values", fix="one recipe for each prompt")
         check_order(stages)
         object.__setattr__(self, "stages", stages)
 
@@ -113,7 +120,7 @@ class Recipe:
         """The law of the next token after these logits [V] or [B, V], nats, and this history; no model, no draw.
 
         The chooser is part of the law: under `greedy` it is a point mass. Rows of a batch share the history.
-        Raises `InvalidLogits`, `EmptySupport`.
+        Raises `InvalidLogits`, `EmptySupport`; `UsageError` for what are no logits.
         """
         z = checked(logits)
         rows = z if z.ndim == 2 else z[None, :]
@@ -132,13 +139,14 @@ class Recipe:
     ) -> Choice:
         """Draw one token from logits [V], nats.
 
-        The draw is a function of (seed, sequence, position); `position` is the number of generated tokens unless given.
-        Raises `InvalidLogits`, `EmptySupport`.
+        The draw is a function of (seed, sequence, position): 64, 64 and 32 bits. `position` is the number of generated
+        tokens unless given. Raises `InvalidLogits`, `EmptySupport`; `UsageError` for what is no row of logits or no address.
         """
         z = checked(logits)
         if z.ndim != 1:
-            raise RecipeError(f"choose draws from one row of logits [V], and these have shape {tuple(z.shape)}", fix="call it for each row, with its sequence")
-        address = Address([sequence], [len(generated) if position is None else position])
+            raise UsageError(f"choose draws from one row of logits [V], and these have shape {tuple(z.shape)}", fix="call it for each row, with its sequence")
+        place = check_word(len(generated) if position is None else position, "position", 32)
+        address = Address([check_word(sequence, "sequence")], [place])
         out = draw(self.transforms, self.chooser, z[None, :], Context([History(prompt, generated)]), PhiloxNoise(seed), address)
         raise_first(out.failures)
         return Choice(int(out.tokens[0]), float(out.recipe_log_probs[0]), float(out.model_log_probs[0]))
@@ -146,9 +154,12 @@ class Recipe:
 
 def checked(logits: Any) -> Array:
     """Logits as an array [V] or [B, V], V >= 1."""
-    z = as_logits(logits)
+    try:
+        z = as_logits(logits)
+    except (TypeError, ValueError) as fault:
+        raise UsageError(f"these are no logits: {fault}", fix="numbers, one row [V] or rows [B, V]") from None
     if z.ndim not in (1, 2) or z.shape[-1] == 0:
-        raise RecipeError(f"logits have shape {tuple(z.shape)}; one row [V] or rows [B, V] are wanted")
+        raise UsageError(f"logits have shape {tuple(z.shape)}; one row [V] or rows [B, V] are wanted")
     return z
 
 

@@ -41,9 +41,9 @@ class LogitBias(Transform):
         width = z.shape[-1]
         bias = np.zeros(width)
         for token, value in self.map:
-            if isinstance(token, str):
+            if not isinstance(token, int):
                 raise NeedsTokenizer(
-                    f"{self.name}: {print_value(token)} is a text, and no vocabulary is bound",
+                    f"{self.name}: {print_value(token)} is no id, and no vocabulary is bound",
                     stage=self.name,
                     parameter="map",
                     fix="give token ids: logit_bias({50256: -5})",
