@@ -16,17 +16,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import __version__
-from ..core.arrays import Array, is_numpy_array, take_rows
+from ..core.arrays import Array, as_logits, is_numpy_array, take_rows
 from ..core.context import Context, History
-from ..core.errors import ContextOverflow, UlamError, UsageError
-from ..core.noise import PhiloxNoise, check_seed, sequence_number
+from ..core.errors import UlamError
+from ..core.noise import PhiloxNoise, check_seed
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from .plan import Plan
+from .request import Prompt, read_count, read_prompts, read_recipes, read_sequences, read_stop
 from .samples import FinishReason, Sample, Samples
-from .text import TextStream, check_stop
-
-Prompt: TypeAlias = str | Sequence[int]
+from .text import TextStream
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class Row:
 
     def finish(self, reason: FinishReason, stopped_by: str | None = None, error: UlamError | None = None) -> SampleEvent:
         rest = self.stream.finish()
+        if self.stream.stopped_by is not None and error is None:  # its last bytes may be those of the broken character at the end
+            reason, stopped_by = "stop", self.stream.stopped_by
         sample = Sample(
             prompt=self.prompt,
             prompt_tokens=tuple(self.history.prompt),
@@ -94,7 +95,7 @@ class Row:
 class Run(Iterator[Event]):
     """A run that can be watched, cancelled, and asked for its samples. Iterating it does the work.
 
-    See `stream` for the arguments; everything that can be wrong with them is raised when the run is made.
+    See `stream` for the arguments; what is wrong with them is raised when the run is made.
     """
 
     def __init__(
@@ -109,21 +110,12 @@ class Run(Iterator[Event]):
         stop: str | Sequence[str] = (),
         sequence: int | Sequence[int] | None = None,
     ):
-        self.model, self.max_tokens, self.stop = model, count(max_tokens, "max_tokens", 0), check_stop(stop)
-        self.n = count(n, "n", 1)
+        texts, self.prompts = read_prompts(model, prompts)
+        recipes = [each.bind(model.vocabulary) for each in read_recipes(recipe, len(texts))]
+        self.model, self.n, self.max_tokens, self.stop = model, read_count(n, "n", 1), read_count(max_tokens, "max_tokens", 0), read_stop(stop)
         self.seed = check_seed(secrets.randbits(32) if seed is None else seed)
-        texts, ids = prepare(model, [prompts] if is_one(prompts) else prompts)  # type: ignore[arg-type,list-item]
-        one = isinstance(recipe, (str, Recipe))
-        recipes = [Recipe(recipe)] * len(ids) if one else [Recipe(each) for each in recipe]  # type: ignore[arg-type]
-        numbers = [sequence_number(i, 0) for i in range(len(ids))] if sequence is None else [sequence] if isinstance(sequence, int) else list(sequence)
-        for name, given in (("recipes", recipes), ("sequence numbers", numbers)):
-            if len(given) != len(ids):
-                raise UsageError(f"{len(given)} {name} for {len(ids)} prompts", fix="give one for all, or one for each")
-        self.recipes = [each.bind(model.vocabulary) for each in recipes]
-        self.prompts = ids
-        self.rows = [
-            Row(i * n + j, numbers[i] + j, texts[i], ids[i], self.recipes[i], self.stop) for i in range(len(ids)) for j in range(n)
-        ]
+        firsts = read_sequences(sequence, len(texts), self.n)
+        self.rows = [Row(i * self.n + j, firsts[i] + j, texts[i], self.prompts[i], recipes[i], self.stop) for i in range(len(texts)) for j in range(self.n)]
         self.finished: dict[int, Sample] = {}
         self.cancelled = False
         self.started = time.perf_counter()
@@ -138,8 +130,11 @@ class Run(Iterator[Event]):
         self.cancelled = True
 
     def close(self) -> None:
-        """Stop at once and give the model's memory back."""
+        """Stop at once and give the model's memory back; rows that are not done end as `cancelled`, with what they have."""
         self.events.close()
+        for row in self.rows:
+            if row.index not in self.finished:
+                self.done(row.finish("cancelled"))
 
     @property
     def samples(self) -> Samples:
@@ -160,8 +155,8 @@ class Run(Iterator[Event]):
 
     def loop(self) -> Generator[Event, None, None]:
         model, rows = self.model, self.rows
-        if self.max_tokens == 0:
-            yield from (self.done(row.finish("length")) for row in rows)
+        if self.cancelled or self.max_tokens == 0:
+            yield from (self.done(row.finish("cancelled" if self.cancelled else "length")) for row in rows)
             return
         noise, plan = PhiloxNoise(self.seed), Plan([row.recipe for row in rows])
         ends = {end: model.vocabulary.names.get(end, "end") for end in model.vocabulary.ends}
@@ -185,12 +180,12 @@ class Run(Iterator[Event]):
                         yield self.done(row.finish("error", error=drawn.failures[place]))
                         continue
                     token = int(drawn.tokens[place])
-                    raw = model.vocabulary.tokens[token]
+                    raw = b"" if token in ends else model.vocabulary.tokens[token]
                     yield row.add(token, float(drawn.model_log_probs[place]), float(drawn.recipe_log_probs[place]), raw)
                     if token in ends:
                         yield self.done(row.finish("stop", ends[token]))
                     elif row.stream.stopped_by is not None:
-                        yield self.done(row.finish("stop", row.stream.stopped_by))
+                        yield self.done(row.finish("stop"))
                     elif len(row.tokens) == self.max_tokens or full(model, row):
                         yield self.done(row.finish("length"))
                     else:
@@ -210,8 +205,9 @@ class Run(Iterator[Event]):
 
 
 def reference(logits: Array) -> Array:
-    """Logits in the reference type: float64 on NumPy; other libraries keep theirs, on their device."""
-    return logits.astype(np.float64) if is_numpy_array(logits) else logits
+    """Logits in the reference type: float64 on NumPy; other libraries at least float32, on their device."""
+    z = as_logits(logits)
+    return z.astype(np.float64, copy=False) if is_numpy_array(z) else z
 
 
 def full(model: LanguageModel, row: Row) -> bool:
@@ -219,50 +215,20 @@ def full(model: LanguageModel, row: Row) -> bool:
     return model.context_limit is not None and len(row.history.prompt) + len(row.tokens) >= model.context_limit
 
 
-def count(value: Any, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name}={value} is not a whole number of at least {least}")
-    return value
-
-
-def is_one(prompts: Any) -> bool:
-    """Whether this is one prompt: a text, or a list of token ids."""
-    return isinstance(prompts, str) or (len(prompts) > 0 and all(isinstance(x, (int, np.integer)) for x in prompts))
-
-
-def prepare(model: LanguageModel, prompts: Sequence[Prompt]) -> tuple[list[str], list[tuple[int, ...]]]:
-    """Prompts as text and as ids. A text is encoded after the start token, if there is one; ids are taken as they are."""
-    if not len(prompts):
-        raise UsageError("there is no prompt", fix='ulam.sample(model, "Once upon a time")')
-    vocabulary, limit = model.vocabulary, model.context_limit
-    texts: list[str] = []
-    ids: list[tuple[int, ...]] = []
-    for number, prompt in enumerate(prompts):
-        if isinstance(prompt, str):
-            start = () if vocabulary.start is None else (vocabulary.start,)
-            ids.append((*start, *vocabulary.encode(prompt)))
-            texts.append(prompt)
-        else:
-            ids.append(tuple(vocabulary.check(token) for token in prompt))
-            texts.append(vocabulary.decode(ids[-1]))
-        if limit is not None and len(ids[-1]) >= limit:
-            what = f"prompt {number + 1} has" if len(prompts) > 1 else "the prompt has"
-            raise ContextOverflow(f"{what} {len(ids[-1])} tokens; the context of {model.name} holds {limit}, one of them to draw", fix="a shorter prompt")
-    return texts, ids
-
-
 def stream(model: LanguageModel, prompts: Prompt | Sequence[Prompt], recipe: str | Recipe | Sequence[str | Recipe] = "", **settings: Any) -> Run:
     """Draw samples token by token: an iterator of events, with `cancel()` and `samples`.
 
-    prompts     a text, a list of token ids, or a list of these
+    prompts     a text, a list of token ids, or a list of these (arrays and generators too)
     recipe      one for all prompts, or one for each; text or `Recipe`
     n           samples of each prompt (1); the prompt is read once
     max_tokens  most tokens a sample has, end token included (256)
     seed        0 to 2^64 - 1; a fresh one if left out, in `samples.seed`
     stop        texts that end a sample, cut off exactly, wherever the borders of tokens are
-    sequence    number of each prompt's first sample in the address of its noise (prompt index << 32); sample j adds j
+    sequence    number of each prompt's first sample in the address of its noise (prompt index << 32); sample j adds j.
+                Prompts with equal numbers share all their noise, so that recipes can be compared with the same dice
 
-    Raises `UsageError` and its kinds for anything wrong with the arguments, before any work.
+    Raises `UsageError` and its kinds for anything wrong with the arguments, before any work; what only the model knows
+    (`EmptyPrompt`: it has no start token) comes with the first event.
     """
     return Run(model, prompts, recipe, **settings)
 
@@ -286,8 +252,5 @@ def sample(model: LanguageModel, prompts: Prompt | Sequence[Prompt], recipe: str
             pass
     except KeyboardInterrupt:
         run.close()
-        for row in run.rows:
-            if row.index not in run.finished:
-                run.done(row.finish("cancelled"))
         raise Interrupted(run.samples) from None
     return run.samples

@@ -46,7 +46,9 @@ class Plan:
                 Address(sequences[places], positions[places]),
             )
             out.tokens[places], out.recipe_log_probs[places], out.model_log_probs[places] = part.tokens, part.recipe_log_probs, part.model_log_probs
-            out.failures.update({int(places[row]): error for row, error in part.failures.items()})
+            for row, error in part.failures.items():
+                error.row = int(rows[places[row]])
+                out.failures[int(places[row])] = error
         return out
 
     def group(self, rows: NDArray[np.int64]) -> list[Group]:

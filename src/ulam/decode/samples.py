@@ -144,7 +144,9 @@ class Samples(Sequence[Sample]):
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write `to_document` as JSON. Raises `UsageError` if the file exists, unless `force`."""
-        file = Path(path)
-        if file.exists() and not force:
-            raise UsageError(f"{file} exists", fix="another path, or force=True")
-        file.write_text(json.dumps(self.to_document(), ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        document = json.dumps(self.to_document(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        try:
+            with Path(path).open("w" if force else "x", encoding="utf-8", newline="\n") as file:
+                file.write(document)
+        except FileExistsError:
+            raise UsageError(f"{path} exists", fix="another path, or force=True") from None

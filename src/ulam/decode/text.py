@@ -5,8 +5,6 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from ..core.errors import UsageError
-
 
 class TextStream:
     """Turns the bytes of one row's tokens into text, piece by piece.
@@ -51,11 +49,3 @@ def partial(text: str, word: str) -> int:
         if text.endswith(word[:size]):
             return size
     return 0
-
-
-def check_stop(stop: str | Sequence[str]) -> tuple[str, ...]:
-    """Stop strings as a tuple. Raises `UsageError` for an empty one."""
-    words = (stop,) if isinstance(stop, str) else tuple(stop)
-    if not all(words):
-        raise UsageError("a stop string is empty, so it would stop before the first token", fix="leave it out, or --max-tokens 0")
-    return words

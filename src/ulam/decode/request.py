@@ -1,0 +1,103 @@
+"""What a run is asked for, brought to its normal form and checked before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from numbers import Integral
+from typing import Any, TypeAlias
+
+from ..core.errors import ContextOverflow, UsageError
+from ..core.noise import check_word, sequence_number
+from ..core.values import is_unicode, print_value
+from ..models.protocol import LanguageModel
+from ..recipe import Recipe
+
+Prompt: TypeAlias = str | Sequence[int]
+
+
+def listed(value: Any, name: str, fix: str) -> list[Any]:
+    """The items of a list, an array or a generator. Raises `UsageError` for what has none."""
+    if isinstance(value, (bytes, bytearray)) or not isinstance(value, Iterable):
+        raise UsageError(f"{name}: {value!r} is not a list", fix=fix)
+    return value.tolist() if hasattr(value, "tolist") else list(value)  # type: ignore[attr-defined]
+
+
+def read_count(value: Any, name: str, least: int) -> int:
+    """A whole number of at least `least`, below 2^32. Raises `UsageError`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**32:
+        raise UsageError(f"{name}={value} is not a whole number of at least {least}", fix=f"{name}={max(least, 1)}")
+    return int(value)
+
+
+def read_prompts(model: LanguageModel, prompts: Any) -> tuple[list[str], list[tuple[int, ...]]]:
+    """Prompts as text and as ids. A text is encoded after the start token, if there is one; ids are taken as they are.
+
+    Raises `UsageError`, `ContextOverflow`, `TokenOutOfRange`, and `NeedsTokenizer` for text where the model has none.
+    """
+    if not hasattr(model, "prefill"):
+        raise UsageError(f"{model!r} is not a model", fix="model = ulam.load()")
+    fix = 'a text, a list of token ids, or a list of these: ["Once upon a time"]'
+    items = [prompts] if isinstance(prompts, str) else listed(prompts, "prompts", fix)
+    if items and all(isinstance(item, Integral) for item in items):
+        items = [items]
+    if not items:
+        raise UsageError("there is no prompt", fix='ulam.sample(model, "Once upon a time")')
+    vocabulary, limit = model.vocabulary, model.context_limit
+    texts: list[str] = []
+    ids: list[tuple[int, ...]] = []
+    for number, prompt in enumerate(items, 1):
+        which = f"prompt {number}" if len(items) > 1 else "the prompt"
+        if isinstance(prompt, str):
+            if not is_unicode(prompt):
+                raise UsageError(f"{which} holds half of a surrogate pair, which is no text", fix="read the text as UTF-8")
+            start = () if vocabulary.start is None else (vocabulary.start,)
+            ids.append((*start, *vocabulary.encode(prompt)))
+            texts.append(prompt)
+        else:
+            ids.append(tuple(vocabulary.check(token) for token in listed(prompt, which, fix)))
+            texts.append(vocabulary.decode(ids[-1]))
+        if limit is not None and len(ids[-1]) >= limit:
+            what = f"{which} has {len(ids[-1])} tokens; the context of {model.name} holds {limit}, one of them to draw"
+            raise ContextOverflow(what, fix="a shorter prompt")
+    return texts, ids
+
+
+def read_recipes(recipe: Any, prompts: int) -> list[Recipe]:
+    """A recipe for every prompt. Raises `RecipeError` and its kinds, and `UsageError` for a wrong number of them."""
+    if isinstance(recipe, (str, Recipe)):
+        return [Recipe(recipe)] * prompts
+    return one_each([Recipe(each) for each in listed(recipe, "recipe", 'recipe="temperature=0.8"')], "recipes", prompts)
+
+
+def read_sequences(sequence: Any, prompts: int, n: int) -> list[int]:
+    """The number of every prompt's first sample in the address of its noise; sample j adds j.
+
+    Equal numbers share all their noise, on purpose. Numbers nearer than `n` would share some of it by accident: `UsageError`.
+    """
+    if sequence is None:
+        return [sequence_number(i, 0) for i in range(prompts)]
+    given = [sequence] if isinstance(sequence, Integral) else listed(sequence, "sequence", "sequence=0")
+    firsts = [check_word(each, "sequence") for each in one_each(given, "sequence numbers", prompts)]
+    for low, high in pairwise([*sorted(set(firsts)), 2**64]):
+        if low + n > high:
+            what = f"sequence number {low} and the next, {high}, leave no room for {n} samples"
+            raise UsageError(what if high < 2**64 else f"sequence number {low} and its {n} samples end beyond 2^64 - 1", fix=f"numbers at least {n} apart")
+    return firsts
+
+
+def one_each(given: list[Any], name: str, prompts: int) -> list[Any]:
+    if len(given) != prompts:
+        raise UsageError(f"{len(given)} {name} for {prompts} {'prompt' if prompts == 1 else 'prompts'}", fix="give one for all, or one for each")
+    return given
+
+
+def read_stop(stop: Any) -> tuple[str, ...]:
+    """Stop strings. Raises `UsageError` for what is no text, and for an empty one."""
+    words = (stop,) if isinstance(stop, str) else tuple(listed(stop, "stop", 'stop=["\\n\\n"]'))
+    for word in words:
+        if not isinstance(word, str) or not is_unicode(word):
+            raise UsageError(f"stop: {print_value(word) if isinstance(word, str) else repr(word)} is not a text", fix='stop=["\\n\\n"]')
+        if not word:
+            raise UsageError("a stop string is empty, so it would stop before the first token", fix="leave it out, or max_tokens=0")
+    return words
