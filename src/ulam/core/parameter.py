@@ -12,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, TypeGuard, cast
 
@@ -190,5 +191,10 @@ def parameter(
 
 def parameters(stage: Any) -> tuple[Parameter, ...]:
     """The parameters of a stage or a stage class, in order."""
+    return declared(stage if isinstance(stage, type) else type(stage))
+
+
+@cache
+def declared(stage: Any) -> tuple[Parameter, ...]:
     fields = [f for f in dataclasses.fields(stage) if "parameter" in f.metadata]
     return tuple(Parameter(name=f.name, first=f is fields[0], default=f.default, **f.metadata["parameter"]) for f in fields)

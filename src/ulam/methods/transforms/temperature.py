@@ -5,8 +5,9 @@ Math      z'_i = z_i / T for T > 0. T = 0: z_i at the first maximum, -inf elsewh
           Equal logits stay equal; T = 0 keeps the lowest id among tied maxima.
 Shapes    logits [B, V] nats; T scalar or [B], no unit, [0, inf); returns [B, V].
 Neutral   T = 1
-Edges     -inf stays -inf; V = 1 is unchanged; T = 1e6 is uniform over the support up to rounding. The row is not
-          re-centred: a later stage that acts on the sign of a logit sees the sign it would see in the engines.
+Edges     -inf stays -inf; V = 1 is unchanged; T = 1e6 is uniform over the support up to rounding; T > 0 counts as at least
+          1e-37 and at most 1e30. The row is not re-centred: a later stage that acts on the sign of a logit sees the sign
+          it would see in the engines.
 Errors    OutOfRange for a negative, infinite or NaN T; the message names the neutral value.
 Cost      O(V), one pass after the maximum.
 Claims    base, order, argmax, relabel, monotone (entropy grows with T), scale_free
@@ -22,7 +23,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction as F
 
-from ...core.arrays import Array, column, first_max, is_token, keep, like, namespace, row_max
+import numpy as np
+
+from ...core.arrays import Array, first_max, is_token, keep, like, namespace, row_max
 from ...core.claims import BASE, Case
 from ...core.context import Context
 from ...core.method import Transform
@@ -35,9 +38,10 @@ class Temperature(Transform):
 
     def apply(self, z: Array, context: Context) -> Array:
         xp = namespace(z)
-        T = column(self.T, z)
-        zero = like(z, T) == 0
-        T = xp.where(zero, like(z, 1.0), like(z, T))
+        given = np.reshape(self.T, (-1, 1))
+        zero = like(z, given == 0, xp.bool)
+        # within these ends 1/T is exact enough in float32 for T = 1e-300 not to be 0, and 1e300 not to make ties
+        T = like(z, np.where(given == 0, 1.0, np.clip(given, 1e-37, 1e30)))
         top = row_max(z)
         # z - max is exact for near floats and never positive, so a tiny T gives -inf and not inf - inf
         shift = top / T

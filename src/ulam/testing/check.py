@@ -1,0 +1,116 @@
+"""The checks: a method or a noise, against everything it promises."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from ..core.arrays import Array
+from ..core.claims import CLAIMS
+from ..core.errors import UlamError
+from ..methods import Method
+from .cases import assert_cases
+from .claims import TESTS, Test
+from .inputs import Probe, Row, probes, smaller
+from .promises import CHOOSER_PROMISES, PROMISES, agrees_with, assert_ranges
+from .report import ConformanceError, Report
+from .subject import Inapplicable, Subject
+
+
+def check_transform(method: Method, *, array: Callable[[Row], Array] = np.asarray) -> Report:
+    """Check a transform against its cases, its claims and what every transform promises.
+
+    method  as `ulam.methods.read` or `find` returns it
+    array   turns a NumPy array into one of the library to run on (`torch.asarray`); with another library than NumPy
+            the results are also compared with NumPy's
+    Raises `ConformanceError` with the smallest failing input found.
+    """
+    subject, report = Subject(method, array), Report(method.name)
+    report.asserted["cases"] = assert_cases(subject)
+    questions = probes(method.stage)
+    for name, test in PROMISES.items():
+        report.asserted[name] = assert_all(subject, name, test, questions)
+    report.asserted["ranges"] = assert_ranges(method)
+    check_claims(subject, report, questions)
+    if array is np.asarray:
+        report.not_applicable["library"] = "this is the library of the reference"
+    else:
+        report.asserted["library"] = assert_all(subject, "library", agrees_with(Subject(method)), questions)
+    report.understated = tuple(word for word in TESTS if word not in method.claims and holds(subject, TESTS[word], questions))
+    return report.closed()
+
+
+def check_chooser(method: Method, *, array: Callable[[Row], Array] = np.asarray) -> Report:
+    """Check a chooser against its cases, its claims, the law it states, and scripted noise at every boundary.
+
+    Raises `ConformanceError` with the smallest failing input found.
+    """
+    subject, report = Subject(method, array), Report(method.name)
+    report.asserted["cases"] = assert_cases(subject)
+    questions = [probe for probe in probes(method.stage) if len(probe.row) <= 64]
+    for name, test in CHOOSER_PROMISES.items():
+        report.asserted[name] = assert_all(subject, name, test, questions)
+    report.asserted["ranges"] = assert_ranges(method)
+    check_claims(subject, report, questions)
+    return report.closed()
+
+
+def check_claim(method: Method, word: str) -> int:
+    """Check one claim of the closed list on a method, whether it makes it or not; the number of inputs it was asserted on."""
+    return assert_all(Subject(method), word, TESTS[word], probes(method.stage))
+
+
+def check_claims(subject: Subject, report: Report, questions: Sequence[Probe]) -> None:
+    for word in subject.method.claims:
+        if word not in CLAIMS:
+            raise ConformanceError(subject.name, word, "it is not one of the claims: " + ", ".join(CLAIMS))
+        report.asserted[word] = assert_all(subject, word, TESTS[word], questions)
+
+
+def assert_all(subject: Subject, promise: str, test: Test, questions: Iterable[Probe]) -> int:
+    """Run one test on many probes; the number it applied to. A failure is made as small as it goes."""
+    applied, why = 0, "no input"
+    for probe in questions:
+        try:
+            wrong = test(subject, probe)
+        except Inapplicable as reason:
+            why = str(reason)
+            continue
+        except Exception as error:
+            error.add_note(f"while checking {promise} of {subject.name} on {probe}")
+            raise
+        applied += 1
+        if wrong:
+            smallest, wrong = shrunk(subject, test, probe, wrong)
+            raise ConformanceError(subject.name, promise, wrong, smallest)
+    if not applied:
+        raise ConformanceError(subject.name, promise, f"there is nothing to test it on ({why})")
+    return applied
+
+
+def shrunk(subject: Subject, test: Test, probe: Probe, wrong: str) -> tuple[Probe, str]:
+    """The smallest probe found, in at most 500 attempts, that fails the same test, and what is wrong there."""
+    attempts = itertools.count()
+    while True:
+        for candidate in smaller(probe):
+            if next(attempts) > 500:
+                return probe, wrong
+            try:
+                found = test(subject, candidate)
+            except (Inapplicable, UlamError, ArithmeticError, LookupError, ValueError):
+                continue  # not the same fault
+            if found:
+                probe, wrong = candidate, found
+                break
+        else:
+            return probe, wrong
+
+
+def holds(subject: Subject, test: Test, questions: Iterable[Probe]) -> bool:
+    try:
+        assert_all(subject, "", test, questions)
+    except ConformanceError:
+        return False
+    return True

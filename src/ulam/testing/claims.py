@@ -1,0 +1,232 @@
+"""One test a claim. Each takes a subject and one probe and returns what is wrong, or None.
+
+The words are those of `core.claims`, the statements those of the written semantics. A claim that says nothing about an
+input raises `Inapplicable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..core.context import History
+from ..core.method import Chooser, stack
+from ..core.noise import Address, PhiloxNoise
+from ..core.parameter import MISSING, parameters
+from .inputs import Probe, Row, companions, histories, irregular, permutation
+from .noise import Asked, RefusingNoise, ScriptedNoise, law_of
+from .subject import Inapplicable, Subject, differ, kept, probabilities, same_bits, spread, tolerance
+
+Test: TypeAlias = Callable[[Subject, Probe], str | None]
+
+
+def identity(subject: Subject, probe: Probe) -> str | None:
+    neutral = [p for p in parameters(subject.method.stage) if p.neutral is not MISSING]
+    if not neutral:
+        raise Inapplicable("no parameter has a neutral value")
+    given = probe.row if probe.row.dtype == np.float64 else probe.row.astype(np.float32)
+    for p in neutral:
+        if not same_bits(subject.image(replace(probe, parameters={**probe.parameters, p.name: p.neutral})), given):
+            return f"at the neutral value {p.name}={p.neutral} the output is not bitwise the input"
+    return None
+
+
+def shift(subject: Subject, probe: Probe) -> str | None:
+    if np.abs(probe.row[kept(probe.row)]).max() > 1e4:
+        raise Inapplicable("a constant is lost in the rounding of this row")
+    image = subject.image(probe)
+    for c in (1, -100, 100) if probe.row.dtype == np.float64 else (1, -4, 4):
+        if wrong := differ(image, subject.image(probe, probe.row + probe.row.dtype.type(c)), tolerance(probe.row)):
+            return f"{c} added to every logit: {wrong}"
+    return None
+
+
+def shrinks(subject: Subject, probe: Probe) -> str | None:
+    new = np.flatnonzero(kept(subject.image(probe)) & ~kept(probe.row))
+    return f"token {new[0]} was impossible and is possible now" if len(new) else None
+
+
+def order(subject: Subject, probe: Probe) -> str | None:
+    by_rank = np.argsort(-probe.row, kind="stable")
+    before, after = probe.row[by_rank].astype(np.float64), subject.image(probe)[by_rank].astype(np.float64)
+    least = np.minimum.accumulate(after)[:-1]
+    most = np.maximum.accumulate(after[::-1])[::-1][1:]
+    falls = before[:-1] > before[1:]
+    if np.any(falls & (least < most)):
+        return "a less likely token overtakes a more likely one"
+    both = ~falls & (after[:-1] > -np.inf) & (after[1:] > -np.inf)
+    return "two tied tokens are kept and tie no longer" if np.any(both & (after[:-1] != after[1:])) else None
+
+
+def argmax(subject: Subject, probe: Probe) -> str | None:
+    image = subject.image(probe)
+    if not kept(image).any() or np.argmax(image) != np.argmax(probe.row):
+        return f"the first maximum was token {np.argmax(probe.row)} and is token {np.argmax(image)}"
+    return None
+
+
+def nonempty(subject: Subject, probe: Probe) -> str | None:
+    return None if kept(subject.image(probe)).any() else "no token is left"
+
+
+def relabel(subject: Subject, probe: Probe) -> str | None:
+    if len(np.unique(probe.row)) < len(probe.row):
+        raise Inapplicable("tied tokens are told apart by their ids")
+    image = subject.image(probe)
+    width = len(probe.row)
+    for new in (np.arange(width)[::-1], permutation(width, 5)):
+        if wrong := differ(image[new], subject.image(probe.renumbered(new)), tolerance(probe.row)):
+            return f"with the tokens renumbered: {wrong}"
+    return None
+
+
+def monotone(subject: Subject, probe: Probe) -> str | None:
+    images = subject.along(probe)
+    if not subject.direction:
+        raise Inapplicable("nothing changes along the first parameter")
+    for narrow, wide in pairwise(images):
+        if subject.direction < 0:
+            narrow, wide = wide, narrow
+        lost = np.flatnonzero(kept(narrow) & ~kept(wide))
+        if len(lost):
+            return f"token {lost[0]} is kept by the narrower and dropped by the wider of two neighbouring values"
+        if np.array_equal(kept(narrow), kept(wide)) and spread(narrow)[1] > spread(wide)[1] + 10 * tolerance(probe.row):
+            return "the entropy falls where it should rise"
+    return None
+
+
+def idempotent(subject: Subject, probe: Probe) -> str | None:
+    once = subject.image(probe)
+    if not kept(once).any():
+        raise Inapplicable("no token is left")
+    wrong = differ(once, subject.image(probe, once), tolerance(probe.row))
+    return f"once and twice: {wrong}" if wrong else None
+
+
+def batch(subject: Subject, probe: Probe) -> str | None:
+    stage, width = subject.stage(probe), len(probe.row)
+    alone = subject.image(probe)
+    mates = companions(stage, width)
+    pasts = histories(width)
+    for size in (2, 7, 64) if width <= 64 else (2,):
+        place = size // 2
+        rows = np.stack([np.roll(probe.row, i - place) for i in range(size)])
+        rows[0] = np.nan if size == 7 else irregular(width, size).astype(rows.dtype)
+        stages = [stage if i == place else mates[i % len(mates)] for i in range(size)]
+        beside = [probe.history if i == place else pasts[i % len(pasts)] for i in range(size)]
+        together = stack(stages)
+        for layout, given in layouts(rows) if size == 7 else [("contiguous", rows)]:
+            if not same_bits(subject.images(together, given, beside)[place], alone):
+                return f"alone and as row {place} of {size} ({layout}) the bits differ"
+    if isinstance(stage, Chooser):
+        return drawn_alone(subject, stage, probe)
+    return None
+
+
+def layouts(rows: Row) -> Iterator[tuple[str, Row]]:
+    """The same rows, laid out in memory in different ways."""
+    yield "contiguous", rows
+    yield "transposed", np.asfortranarray(rows)
+    apart = np.zeros((2 * rows.shape[0], 2 * rows.shape[1]), rows.dtype)[1::2, ::2]
+    apart[:] = rows
+    yield "strided", apart
+
+
+def drawn_alone(subject: Subject, stage: Chooser, probe: Probe) -> str | None:
+    """A chooser's draws: every row alone, and all together in another order."""
+    rows = np.stack([np.roll(probe.row, i) for i in range(7)])
+    sequences, positions, noise = np.arange(7) * 1000 + 3, np.arange(7) % 3, PhiloxNoise(11)
+    alone = [subject.tokens(stage, rows[i : i + 1], noise, Address(sequences[i : i + 1], positions[i : i + 1]))[0] for i in range(7)]
+    mixed = permutation(7, 6)
+    if subject.tokens(stage, rows[mixed], noise, Address(sequences[mixed], positions[mixed])) != [alone[i] for i in mixed]:
+        return "a row draws another token in a batch than alone"
+    return None
+
+
+def history(subject: Subject, probe: Probe) -> str | None:
+    stage = subject.stage(probe)
+    if isinstance(stage, Chooser):
+        places = (0, 1, 7, 100)
+        tokens = {subject.tokens(stage, probe.row[None, :], ScriptedNoise([0.4]), Address([9], [at]))[0] for at in places}
+        return f"the same noise draws {sorted(tokens)} after {places} tokens" if len(tokens) > 1 else None
+    image = subject.image(probe)
+    for past in (History(), *histories(len(probe.row))):
+        if not same_bits(subject.image(replace(probe, history=past)), image):
+            return f"another output after prompt {list(past.prompt)}, generated {list(past.generated)}"
+    return None
+
+
+def fork(subject: Subject, probe: Probe) -> str | None:
+    stage = subject.stage(probe)
+    if isinstance(stage, Chooser):
+        return drawn_apart(subject, stage, probe)
+    row, width = probe.row[None, :], len(probe.row)
+    stem = list(probe.history.generated)
+    left, right = (History(list(probe.history.prompt), [*stem, token]) for token in (0, width - 1))
+
+    def run(past: History) -> Any:
+        return subject.images(stage, row, [past])[0]
+
+    first, other, again = run(left), run(right), run(left)
+    fresh = subject.images(subject.stage(probe), row, [right])[0]
+    if not same_bits(first, again) or not same_bits(other, fresh):
+        return "one continuation changes what the other gets"
+    if list(left.generated) != [*stem, 0]:
+        return "the history was written to"
+    return None
+
+
+def drawn_apart(subject: Subject, stage: Chooser, probe: Probe) -> str | None:
+    """Two texts drawn one after the other, and token by token in turn."""
+    row, noise = probe.row[None, :], PhiloxNoise(12)
+    in_turn = [[subject.tokens(stage, row, noise, Address([text], [at])) for text in (1, 2)] for at in range(4)]
+    one_by_one = [[subject.tokens(stage, row, noise, Address([text], [at])) for at in range(4)] for text in (1, 2)]
+    return None if [list(text) for text in zip(*in_turn, strict=True)] == one_by_one else "one text changes what the other draws"
+
+
+def ratios(subject: Subject, probe: Probe) -> str | None:
+    image = subject.image(probe)
+    given = probe.row.astype(image.dtype)
+    changed = np.flatnonzero(kept(image) & (image != given))
+    return f"token {changed[0]} is kept with logit {image[changed[0]]!r} instead of {given[changed[0]]!r}" if len(changed) else None
+
+
+def scale_free(subject: Subject, probe: Probe) -> str | None:
+    image = subject.image(probe)
+    for T in (0.1, 0.7, 1.5, 10):
+        scale = image.dtype.type(T)
+        if wrong := differ(image / scale, subject.image(probe, probe.row.astype(image.dtype) / scale), tolerance(probe.row)):
+            return f"temperature {T} after and before: {wrong}"
+    return None
+
+
+def law(subject: Subject, probe: Probe) -> str | None:
+    stage = subject.stage(probe)
+    if not isinstance(stage, Chooser):
+        raise Inapplicable("a transform draws nothing")
+    drawn = law_of(lambda noise: subject.tokens(stage, probe.row[None, :], noise, Address([0], [0]))[0])
+    wanted = probabilities(probe.row.astype(np.float64))
+    gap = np.abs(np.array([drawn.get(i, 0.0) for i in range(len(wanted))]) - wanted)
+    worst = int(np.argmax(gap))
+    return f"token {worst} has probability {wanted[worst]:.12g} and is drawn with {drawn.get(worst, 0.0):.12g}" if gap[worst] > 1e-12 else None
+
+
+def deterministic(subject: Subject, probe: Probe) -> str | None:
+    stage = subject.stage(probe)
+    if isinstance(stage, Chooser):
+        try:
+            subject.tokens(stage, probe.row[None, :], RefusingNoise(), Address([0], [0]))
+        except Asked as asked:
+            return asked.what
+        return None
+    return None if same_bits(subject.image(probe), subject.image(probe)) else "the same input gives other bits the second time"
+
+
+TESTS: dict[str, Test] = {
+    test.__name__: test
+    for test in (identity, shift, shrinks, order, argmax, nonempty, relabel, monotone, idempotent, batch, history, fork, ratios, scale_free, law, deterministic)
+}

@@ -1,0 +1,104 @@
+"""Noises for tests: one that says what it is told to say, one that refuses, and the law of whatever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..core.errors import UlamError
+from ..core.noise import Address, Coupling, inverse_cdf
+
+
+class Asked(UlamError):
+    """A question that this noise does not answer."""
+
+
+class ScriptedNoise:
+    """Answers from a list of uniforms, one item a question, and remembers the questions.
+
+    An item is a number, or an array that broadcasts against the rows [B] (`uniform`, `bernoulli`, inverse CDF) or
+    against [B, V] (Gumbel: one uniform a token). A question beyond the list raises `Asked`.
+    """
+
+    def __init__(self, uniforms: Sequence[ArrayLike]):
+        self.uniforms = list(uniforms)
+        self.questions: list[tuple[str, Address]] = []
+
+    def next(self, kind: str, address: Address) -> NDArray[np.float64]:
+        if len(self.questions) == len(self.uniforms):
+            raise Asked(f"question {len(self.questions) + 1} ({kind}), and the script has {len(self.uniforms)} answers")
+        self.questions.append((kind, address))
+        return np.asarray(self.uniforms[len(self.questions) - 1], dtype=np.float64)
+
+    def uniform(self, address: Address) -> NDArray[np.float64]:
+        return np.broadcast_to(self.next("uniform", address), shape_of(address))
+
+    def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]:
+        return np.broadcast_to(self.next("bernoulli", address) < np.asarray(p), shape_of(address))
+
+    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
+        u = self.next(coupling, address)
+        shifted = log_probs - log_probs.max(axis=-1, keepdims=True)
+        if coupling == "gumbel":
+            return np.argmax(shifted - np.log(-np.log(np.broadcast_to(u, log_probs.shape))), axis=-1)
+        return inverse_cdf(np.exp(shifted), np.broadcast_to(u, log_probs.shape[:1]))
+
+
+class RefusingNoise:
+    """Raises `Asked` at every question: for what claims to draw nothing."""
+
+    def uniform(self, address: Address) -> NDArray[np.float64]:
+        raise Asked("a uniform was asked for")
+
+    def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]:
+        raise Asked("a coin was asked for")
+
+    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
+        raise Asked("a token was asked for")
+
+
+class Branch(RefusingNoise):
+    """Follows one path through the questions of one row, at first by `path` and then always to the first outcome; remembers the siblings."""
+
+    def __init__(self, path: tuple[int, ...]):
+        self.path, self.depth, self.mass = path, 0, 1.0
+        self.siblings: list[tuple[int, ...]] = []
+
+    def outcome(self, probs: NDArray[np.float64]) -> int:
+        possible = np.flatnonzero(probs > 0)
+        if self.depth == len(self.path):
+            self.siblings += [(*self.path, int(i)) for i in possible[1:]]
+            self.path = (*self.path, int(possible[0]))
+        taken = self.path[self.depth]
+        self.depth += 1
+        self.mass *= float(probs[taken])
+        return taken
+
+    def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]:
+        chance = float(np.asarray(p).item())
+        return np.array([self.outcome(np.array([1 - chance, chance])) == 1])
+
+    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
+        (row,) = log_probs
+        weight = np.exp(row - row.max())
+        return np.array([self.outcome(weight / weight.sum())])
+
+
+def law_of(ask: Callable[[Any], int]) -> dict[int, float]:
+    """The law of what `ask(noise)` returns, by taking every outcome of every coin and token it asks for. A uniform raises `Asked`."""
+    law: dict[int, float] = {}
+    todo: list[tuple[int, ...]] = [()]
+    while todo:
+        branch = Branch(todo.pop())
+        token = ask(branch)
+        law[token] = law.get(token, 0.0) + branch.mass
+        todo += branch.siblings
+    return law
+
+
+def shape_of(address: Address) -> tuple[int, ...]:
+    """The shape of the answer to a question at this address."""
+    return np.broadcast_shapes(*(np.shape(x) for x in (address.sequence, address.position, address.lane)))

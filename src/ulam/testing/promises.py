@@ -1,0 +1,136 @@
+"""What every transform and every chooser promises without a word of its own. Tests have the form of `claims`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import OutOfRange
+from ..core.noise import Address
+from ..core.parameter import Parameter, parameters
+from ..methods import Method
+from .claims import Test
+from .inputs import Probe, settings
+from .noise import ScriptedNoise, law_of
+from .report import ConformanceError
+from .subject import Subject, differ, probabilities, same_bits
+
+
+def form(subject: Subject, probe: Probe) -> str | None:
+    """[B, V] in, [B, V] of the same type out, half precision as float32; a vocabulary of one token comes back as it was."""
+    image = subject.images(subject.stage(probe), probe.row[None, :], [probe.history])
+    dtype = np.float64 if probe.row.dtype == np.float64 else np.float32
+    if image.shape != (1, len(probe.row)) or image.dtype != dtype:
+        return f"returns {image.dtype} of shape {image.shape} for {probe.row.dtype} of shape {(1, len(probe.row))}"
+    if len(probe.row) == 1 and subject.method.kind == "transform" and not same_bits(image[0], probe.row.astype(dtype)):
+        return "a row of one token is changed"
+    empty = subject.images(subject.stage(probe), probe.row[None, :][:0], [])
+    return None if empty.shape == (0, len(probe.row)) else f"an empty batch gives shape {empty.shape}"
+
+
+def untouched(subject: Subject, probe: Probe) -> str | None:
+    """The argument is not written to."""
+    given = probe.row[None, :].copy()
+    subject.images(subject.stage(probe), given, [probe.history])
+    return None if same_bits(given[0], probe.row) else "the array it was given has changed"
+
+
+def agrees_with(reference: Subject) -> Test:
+    """The same distribution as another library computes: the kept set, and probabilities to rounding."""
+
+    def library(subject: Subject, probe: Probe) -> str | None:
+        allowed = 1e-12 if probe.row.dtype == np.float64 else 2e-6
+        return differ(subject.image(probe), reference.image(probe), allowed)
+
+    return library
+
+
+def stated_law(subject: Subject, probe: Probe) -> str | None:
+    """The enumerated law of the draw is the law that the chooser states."""
+    stage = subject.stage(probe)
+    drawn = law_of(lambda noise: subject.tokens(stage, probe.row[None, :], noise, Address([0], [0]))[0])
+    stated = probabilities(subject.image(probe))
+    gap = np.abs(np.array([drawn.get(i, 0.0) for i in range(len(stated))]) - stated)
+    # a row in float32 states its law in float32
+    allowed = 1e-12 if probe.row.dtype == np.float64 else 2e-6
+    return (
+        f"token {gap.argmax()} is stated with {stated[gap.argmax()]:.12g} and drawn with {drawn.get(int(gap.argmax()), 0.0):.12g}"
+        if gap.max() > allowed
+        else None
+    )
+
+
+def edges(subject: Subject, probe: Probe) -> str | None:
+    """At the smallest and largest uniforms and beside every boundary of the running sum: a possible token, so the certain one where there is one."""
+    stage, row = subject.stage(probe), probe.row[None, :]
+    probs = probabilities(probe.row.astype(np.float64))
+    heard = ScriptedNoise([0.4] * 8)
+    subject.tokens(stage, row, heard, Address([0], [0]))
+    scripts: list[Any] = [uniform for boundary in (0.0, 1.0, *np.cumsum(probs)) for uniform in around(float(boundary))]
+    if any(kind == "gumbel" for kind, _ in heard.questions):
+        # one uniform a token: the impossible ones get the largest and the others the smallest, and the other way round
+        scripts = [np.where(probs > 0, *ends) for ends in ((2.0**-53, 1 - 2.0**-53), (1 - 2.0**-53, 2.0**-53))]
+    for script in scripts:
+        (token,) = subject.tokens(stage, row, ScriptedNoise([script] * 8), Address([0], [0]))
+        if not 0 <= token < len(probs) or probs[token] == 0:
+            return f"u = {script} draws token {token}, which has probability 0"
+    return None
+
+
+def around(boundary: float) -> list[float]:
+    """The multiples of 2^-53 in [2^-53, 1) next to a boundary, and 0 beside 0."""
+    k = round(boundary * 2.0**53)
+    return [0.0] * (k == 0) + [near * 2.0**-53 for near in (k - 1, k, k + 1) if 0 < near < 2**53]
+
+
+def questions(subject: Subject, probe: Probe) -> str | None:
+    """One row asks what seven rows ask, and every question carries the addresses of its rows."""
+    stage = subject.stage(probe)
+    kinds = []
+    for size in (1, 7):
+        noise = ScriptedNoise([0.4] * 8)
+        sequences, positions = np.arange(size) * 31 + 5, np.arange(size) + 2
+        subject.tokens(stage, np.tile(probe.row, (size, 1)), noise, Address(sequences, positions))
+        kinds.append([kind for kind, _ in noise.questions])
+        for _, address in noise.questions:
+            if not np.array_equal(address.sequence, sequences) or not np.array_equal(address.position, positions):
+                return "a question does not carry the addresses of its rows"
+    return None if kinds[0] == kinds[1] else f"one row asks {kinds[0]} and seven rows ask {kinds[1]}"
+
+
+def assert_ranges(method: Method) -> int:
+    """Every value of the wrong type or just outside a range is `OutOfRange` when the stage is made, naming the parameter."""
+    base, tried = settings(method.stage, 8)[0], 0
+    for p in parameters(method.stage):
+        for value in outside(p):
+            tried += 1
+            try:
+                method.stage(**{**base, p.name: value})
+            except OutOfRange as error:
+                if error.parameter == p.name:
+                    continue
+                raise ConformanceError(method.name, "ranges", f"the error for {p.name}={value!r} names {error.parameter}") from error
+            raise ConformanceError(method.name, "ranges", f"{p.name}={value!r} is accepted, and the range is {p.describe()}")
+    return tried
+
+
+def outside(p: Parameter) -> list[Any]:
+    """Values that a parameter must refuse."""
+    if p.kind is dict:
+        return [3, {0: math.nan}, {0: math.inf}, {-1: 1.0}, {True: 1.0}, [(0, 1.0), (0, 2.0)]]
+    if p.range is None:
+        return [1, None] + (["no_such_word"] if p.words else ["true"])
+    numbers = [math.nan, True, None, "no_such_word", np.array([p.range.high, math.nan])]
+    numbers += [2.5] if p.kind is int else []
+    for end, included, away in ((p.range.low, p.range.low_in, -math.inf), (p.range.high, p.range.high_in, math.inf)):
+        if math.isinf(end):
+            numbers += [] if included else [end]
+        else:
+            numbers += [(end + math.copysign(1, away) if p.kind is int else math.nextafter(end, away)) if included else end, away]
+    return numbers
+
+
+PROMISES: dict[str, Test] = {"form": form, "untouched": untouched}
+CHOOSER_PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "stated law": stated_law, "edges": edges, "questions": questions}

@@ -1,0 +1,122 @@
+"""A method under test: how the checks run it, on any array library, and what they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.arrays import Array, as_logits, to_numpy
+from ..core.context import Context, History
+from ..core.method import Chooser, Stage, Transform
+from ..core.noise import Address, Noise
+from ..core.parameter import MISSING, parameters
+from ..methods import Method
+from .inputs import Probe, Row, irregular, settings
+
+
+class Inapplicable(Exception):
+    """A promise says nothing about this input."""
+
+
+class Subject:
+    """A method, run through `array`, which turns NumPy arrays into the library under test.
+
+    The image of a row is what a transform makes of it, or the log-probabilities of a chooser's law.
+    """
+
+    def __init__(self, method: Method, array: Callable[[Row], Array] = np.asarray):
+        self.method, self.array = method, array
+        self.name = method.name
+
+    def stage(self, probe: Probe) -> Stage:
+        return self.method.stage(**probe.parameters)
+
+    def images(self, stage: Stage, rows: Row, histories: Sequence[History] = ()) -> Row:
+        """Images [B, V] of rows [B, V], as NumPy."""
+        given = self.array(rows)
+        if isinstance(stage, Transform):
+            return to_numpy(stage(given, Context(histories)))
+        assert isinstance(stage, Chooser)
+        return to_numpy(stage.law(as_logits(given)))
+
+    def image(self, probe: Probe, row: Row | None = None) -> Row:
+        """The image [V] of the probe's row, or of another row under the same parameters and history."""
+        return self.images(self.stage(probe), (probe.row if row is None else row)[None, :], [probe.history])[0]
+
+    def tokens(self, stage: Stage, rows: Row, noise: Noise, address: Address) -> list[int]:
+        """What a chooser draws for rows [B, V]."""
+        assert isinstance(stage, Chooser)
+        return stage.choose(as_logits(self.array(rows)), noise, address).tolist()
+
+    @cached_property
+    def grid(self) -> tuple[str, NDArray[Any]] | None:
+        """The first parameter and 20 rising values of it, the neutral one left out; None if it is not a number."""
+        declared = parameters(self.method.stage)
+        if not declared or (bounds := declared[0].range) is None or declared[0].kind not in (int, float):
+            return None
+        p, low, high = declared[0], bounds.low, bounds.high
+        if p.kind is int:
+            values = [int(low) + step for step in range(21)]
+        elif np.isfinite(low) and np.isfinite(high):
+            values = np.linspace(low, high, 21).tolist()
+        else:
+            values = [*([low] if np.isfinite(low) else np.linspace(-5, -0.25, 8).tolist()), *np.geomspace(0.05, 40, 12 if np.isinf(low) else 19).tolist()]
+        return p.name, np.array([x for x in values if x in bounds and (p.neutral is MISSING or x != p.neutral)])
+
+    def along(self, probe: Probe) -> Row:
+        """Images [20, V] of the probe's row along the grid."""
+        if self.grid is None:
+            raise Inapplicable("the first parameter is not a number")
+        name, values = self.grid
+        stage = self.method.stage(**{**probe.parameters, name: values})
+        return self.images(stage, np.tile(probe.row, (len(values), 1)), [probe.history] * len(values))
+
+    @cached_property
+    def direction(self) -> int:
+        """1 if the first parameter widens the distribution of a fixed irregular row, -1 if it narrows it, 0 if neither."""
+        first, last = (spread(image) for image in self.along(Probe(irregular(8, 8), settings(self.method.stage, 8)[0]))[[0, -1]])
+        return (last > first) - (last < first)
+
+
+def probabilities(logits: Row) -> NDArray[np.float64]:
+    """Softmax of rows in float64, on its own; zeros where no token is left."""
+    z = logits.astype(np.float64)
+    top = z.max(axis=-1, keepdims=True)
+    weight = np.exp(np.where(z > -np.inf, z - np.where(np.isfinite(top), top, 0.0), -np.inf))
+    return weight / np.maximum(weight.sum(axis=-1, keepdims=True), 1e-300)
+
+
+def kept(logits: Row) -> NDArray[np.bool_]:
+    return logits > -np.inf
+
+
+def spread(logits: Row) -> tuple[int, float]:
+    """How wide a distribution is: tokens kept, then entropy in nats."""
+    p = probabilities(logits)
+    p = p[p > 0]
+    return int(kept(logits).sum()), float(-(p * np.log(p)).sum())
+
+
+def same_bits(a: Row, b: Row) -> bool:
+    """Equal shape, type and bytes."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def tolerance(row: Row) -> float:
+    """How far probabilities that are equal by law may lie apart: 1e-10 in float64, 1e-4 below (semantics of the claims)."""
+    return 1e-10 if row.dtype == np.float64 else 1e-4
+
+
+def differ(a: Row, b: Row, allowed: float) -> str | None:
+    """Where the distributions of two images differ: in the kept set, or in a probability by more than `allowed`."""
+    if not np.array_equal(kept(a), kept(b)):
+        return f"keeps {np.flatnonzero(kept(a)).tolist()[:12]} here and {np.flatnonzero(kept(b)).tolist()[:12]} there"
+    gap = np.abs(probabilities(a) - probabilities(b))
+    if not gap.max(initial=0.0) <= allowed:
+        i = int(np.nanargmax(gap))
+        return f"token {i} has probability {probabilities(a)[i]:.12g} here and {probabilities(b)[i]:.12g} there"
+    return None
