@@ -6,7 +6,7 @@ remaining transforms by name, then the chooser. The recipe that comes out is alw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..core.method import Stage
@@ -18,7 +18,11 @@ FIRST = ("logit_bias", "repetition_penalty", "frequency_penalty", "presence_pena
 
 def arrange(settings: Mapping[str, Any]) -> tuple[Stage, ...]:
     """Stages from first-parameter values by method name (None for a method without parameters), in canonical order."""
-    stages = [build(find(name).stage, [] if value is None else [value], {}) for name, value in settings.items()]
+    return in_order([build(find(name).stage, [] if value is None else [value], {}) for name, value in settings.items()])
+
+
+def in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    """The stages in canonical order."""
     names = list(catalogue())
     place = {name: number for number, name in enumerate((*FIRST, *(n for n in names if n not in FIRST)))}
     return tuple(sorted(stages, key=lambda stage: (stage.kind == "chooser", place[stage.name])))

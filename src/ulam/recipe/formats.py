@@ -19,7 +19,7 @@ from typing import Any, cast
 from ..core.errors import RecipeError
 from ..core.method import Stage
 from ..core.parameter import parameters
-from ..core.values import Word, print_value
+from ..core.values import WORD, Word, print_value
 from ..methods import find
 from .parse import build
 
@@ -46,11 +46,12 @@ def from_data(data: Any, source: str) -> tuple[Stage, ...]:
 
 
 def one(item: Any, number: int, source: str) -> Stage:
-    if not isinstance(item, dict) or not isinstance(cast(dict[str, Any], item).get("stage"), str):
+    fields: dict[str, Any] = dict(cast(dict[str, Any], item)) if isinstance(item, dict) else {}
+    name = fields.pop("stage", None)
+    if not isinstance(name, str) or not WORD.fullmatch(name):
         raise RecipeError(f'stage {number} of the {source} recipe has no "stage" with the name of a method')
-    fields = dict(cast(dict[str, Any], item))
     place = f" (stage {number})"
-    method = find(fields.pop("stage"), place)
+    method = find(name, place)
     return build(method.stage, [], {key: INFINITE[value] if value in ("inf", "-inf") else lively(value, place) for key, value in fields.items()}, place)
 
 

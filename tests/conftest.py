@@ -1,0 +1,9 @@
+"""Settings of all tests: property tests repeat the same examples in every run, and no example is stopped by a clock."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile("ci")
