@@ -50,7 +50,7 @@ def as_logits(x: Any) -> Array:
     if dtype_name(x) not in SLACK:
         x = xp.astype(x, xp.float32 if dtype_name(x) in ("float16", "bfloat16") else xp.float64)
     if is_numpy_array(x):
-        return np.ascontiguousarray(x)
+        return np.asarray(x, order="C")
     return x.contiguous() if hasattr(x, "contiguous") else x
 
 
