@@ -9,7 +9,7 @@ from ..core.context import History
 from ..core.method import Chooser
 from ..core.noise import Address
 from .inputs import Probe, Row
-from .noise import RefusingNoise, ScriptedNoise
+from .noise import Asked, RefusingNoise, ScriptedNoise
 from .report import ConformanceError
 from .subject import Subject, kept, probabilities
 
@@ -53,5 +53,8 @@ def moved(subject: Subject, probe: Probe, case: Case) -> str | None:
 def drawn(subject: Subject, probe: Probe, case: Case) -> str | None:
     """What a chooser draws when it is told the uniforms of the case."""
     noise = RefusingNoise() if case.u is None else ScriptedNoise([case.u])
-    (token,) = subject.tokens(subject.stage(probe), probe.row[None, :], noise, Address([0], [0]))
+    try:
+        (token,) = subject.tokens(subject.stage(probe), probe.row[None, :], noise, Address([0], [0]))
+    except Asked as asked:
+        return asked.what
     return None if token == case.expect else f"u = {case.u} draws token {token} and not {case.expect}"

@@ -114,7 +114,9 @@ def batch(subject: Subject, probe: Probe) -> str | None:
     pasts = histories(width)
     for size in (2, 7, 64) if width <= 64 else (2,):
         place = size // 2
-        rows = np.stack([np.roll(probe.row, i - place) for i in range(size)])
+        # mates higher and lower than the row, an irregular one, and one that has failed
+        rows = np.stack([np.roll(probe.row, i - place) + probe.row.dtype.type(3 * (i - place)) for i in range(size)])
+        rows[place] = probe.row  # as it is: a zero that was added to would lose its sign
         rows[0] = np.nan if size == 7 else irregular(width, size).astype(rows.dtype)
         stages = [stage if i == place else mates[i % len(mates)] for i in range(size)]
         beside = [probe.history if i == place else pasts[i % len(pasts)] for i in range(size)]

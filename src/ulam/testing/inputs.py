@@ -174,7 +174,7 @@ def histories(width: int) -> list[History]:
     ]
 
 
-def probes(stage: type[Stage], about: int = 420) -> list[Probe]:
+def probes(stage: type[Stage], about: int) -> list[Probe]:
     """About that many questions, the smallest first: every row with some settings and histories, in rotation."""
     every = rows()
     share = max(1, about // len(every))

@@ -44,6 +44,8 @@ class ScriptedNoise:
         shifted = log_probs - log_probs.max(axis=-1, keepdims=True)
         if coupling == "gumbel":
             return np.argmax(shifted - np.log(-np.log(np.broadcast_to(u, log_probs.shape))), axis=-1)
+        if u.size > len(log_probs):
+            raise Asked(f"one uniform a row was asked for, and the script has {u.size} for {len(log_probs)} rows")
         return inverse_cdf(np.exp(shifted), np.broadcast_to(u, log_probs.shape[:1]))
 
 
