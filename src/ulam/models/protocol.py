@@ -7,7 +7,8 @@ algorithm: `prefill` reads prompts, `step` adds one token a row, `select` forks,
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Sequence, TypeAlias, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ..core.arrays import Array
 from ..core.vocabulary import Vocabulary
@@ -33,11 +34,20 @@ class LanguageModel(Protocol):
     thread-safe.
     """
 
-    name: str
-    vocabulary: Vocabulary
-    context_limit: int | None
-    fingerprint: str
-    capabilities: frozenset[str]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def context_limit(self) -> int | None: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def capabilities(self) -> frozenset[str]: ...
 
     def prefill(self, prompts: Sequence[TokenIds]) -> tuple[State, Array]:
         """Read B prompts (start token included where there is one); state of B rows and next-token logits [B, V].
