@@ -43,7 +43,8 @@ def test_a_report_says_what_was_asserted_and_what_was_not() -> None:
     assert report.asserted["cases"] == 6
     assert report.asserted["identity"] >= 70
     assert report.asserted["relabel"] < report.asserted["identity"]  # rows with ties say nothing
-    assert report.not_applicable == {"library": "this is the library of the reference"}
+    assert report.not_applicable == {}
+    assert check_transform(find("logit_bias"), inputs=75).not_applicable == {"arrays": "no parameter is a number"}
     assert report.understated == ("order", "scale_free")
     assert "order" in str(report)
     assert "is not claimed" in str(report)
@@ -111,12 +112,17 @@ class Widens(Shift):
         return super().apply(z, context).astype(np.float64)
 
 
+class NeedsANumber(Shift):
+    def apply(self, z: Array, context: Context) -> Array:
+        return z + np.max(self.x).astype(z.dtype) * (1 + np.ndim(self.x))
+
+
 class TakesAnything(Shift):
     def __post_init__(self) -> None:
         """Nothing is checked."""
 
 
-@pytest.mark.parametrize(("stage", "promise"), [(WritesToItsInput, "untouched"), (Widens, "form"), (TakesAnything, "ranges")])
+@pytest.mark.parametrize(("stage", "promise"), [(WritesToItsInput, "untouched"), (Widens, "form"), (NeedsANumber, "arrays"), (TakesAnything, "ranges")])
 def test_what_every_transform_promises(stage: type[Shift], promise: str) -> None:
     with pytest.raises(ConformanceError) as caught:
         check_transform(replace(HONEST, stage=stage), inputs=75)

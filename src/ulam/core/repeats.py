@@ -41,7 +41,7 @@ class Repeats(Transform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.window == "all" and np.any(np.asarray(self.fade) > 0):
+        if isinstance(self.window, str) and np.any(np.asarray(self.fade) > 0):
             raise OutOfRange(
                 f"{self.name}: fade={self.fade} needs a finite window", stage=self.name, parameter="fade", fix=f"{self.name}(..., window=64, fade={self.fade})"
             )
@@ -55,12 +55,12 @@ class Repeats(Transform):
         out = np.zeros((rows, width))
         for b, history in enumerate(context.rows):
             window, fade, slant = (x[b] if isinstance(x, np.ndarray) else x for x in (self.window, self.fade, slope))
-            tokens = history.tokens(self.scope, None if window == "all" else int(window) + int(fade))
+            tokens = history.tokens(self.scope, None if isinstance(window, str) else int(window) + int(fade))
             outside = tokens[(tokens < 0) | (tokens >= width)]
             if outside.size:
                 raise TokenOutOfRange(f"{self.name}: token id {outside[0]} of the history is outside 0 to {width - 1}", stage=self.name, row=b)
             length = len(tokens)
-            weight = distance_weights(length, length if window == "all" else min(int(window), length), int(fade), float(slant))
+            weight = distance_weights(length, length if isinstance(window, str) else min(int(window), length), int(fade), float(slant))
             if every:
                 out[b] = np.bincount(tokens, weight, width)
             else:

@@ -42,7 +42,7 @@ def print_number(x: float | int) -> str:
         return str(x)
     if math.isinf(x):
         return "inf" if x > 0 else "-inf"
-    text = repr(float(x))
+    text = repr(float(x) + 0.0)  # a zero has no sign
     if text.endswith(".0"):
         text = text[:-2]
     return re.sub(r"e([+-]?)0*(\d)", lambda m: "e" + m[1].replace("+", "") + m[2], text)

@@ -28,50 +28,54 @@ def check_transform(method: Method, *, array: Callable[[Row], Array] = np.asarra
     inputs  about how many rows with settings to ask; each claim is tested on all of them
     Raises `ConformanceError` with the smallest failing input found.
     """
-    subject, report = Subject(method, array), Report(method.name)
-    report.asserted["cases"] = assert_cases(subject)
-    questions = probes(method.stage, inputs)
-    for name, test in PROMISES.items():
-        report.asserted[name] = assert_all(subject, name, test, questions)
-    report.asserted["ranges"] = assert_ranges(method)
-    check_claims(subject, report, questions)
-    if array is np.asarray:
-        report.not_applicable["library"] = "this is the library of the reference"
-    else:
-        report.asserted["library"] = assert_all(subject, "library", agrees_with(Subject(method)), questions)
+    subject, questions = Subject(method, array), probes(method.stage, inputs)
+    promises = PROMISES if array is np.asarray else {**PROMISES, "library": agrees_with(Subject(method))}
+    report = check(subject, promises, questions)
     report.understated = tuple(word for word in TESTS if word not in method.claims and holds(subject, TESTS[word], questions))
-    return report.closed()
+    return report
 
 
 def check_chooser(method: Method, *, array: Callable[[Row], Array] = np.asarray, inputs: int = 300) -> Report:
     """Check a chooser against its cases, its claims, the law it states, and scripted noise at every boundary.
 
-    Raises `ConformanceError` with the smallest failing input found.
+    Arguments as in `check_transform`. Raises `ConformanceError` with the smallest failing input found.
     """
-    subject, report = Subject(method, array), Report(method.name)
-    report.asserted["cases"] = assert_cases(subject)
-    questions = [probe for probe in probes(method.stage, inputs) if len(probe.row) <= 64]
-    for name, test in CHOOSER_PROMISES.items():
-        report.asserted[name] = assert_all(subject, name, test, questions)
-    report.asserted["ranges"] = assert_ranges(method)
-    check_claims(subject, report, questions)
-    return report.closed()
+    return check(Subject(method, array), CHOOSER_PROMISES, [probe for probe in probes(method.stage, inputs) if len(probe.row) <= 64])
 
 
 def check_claim(method: Method, word: str, *, inputs: int = 300) -> int:
     """Check one claim of the closed list on a method, whether it makes it or not; the number of inputs it was asserted on."""
-    return assert_all(Subject(method), word, TESTS[word], probes(method.stage, inputs))
+    return assert_claim(Subject(method), word, probes(method.stage, inputs))
 
 
-def check_claims(subject: Subject, report: Report, questions: Sequence[Probe]) -> None:
+def check(subject: Subject, promises: dict[str, Test], questions: Sequence[Probe]) -> Report:
+    """Cases, promises, ranges and claims of one method."""
+    report = Report(subject.name)
+    report.asserted["cases"] = assert_cases(subject)
+    for name, test in promises.items():
+        applied, why = assert_all(subject, name, test, questions)
+        if applied:
+            report.asserted[name] = applied
+        else:
+            report.not_applicable[name] = why
+    report.asserted["ranges"] = assert_ranges(subject.method)
     for word in subject.method.claims:
-        if word not in CLAIMS:
-            raise ConformanceError(subject.name, word, "it is not one of the claims: " + ", ".join(CLAIMS))
-        report.asserted[word] = assert_all(subject, word, TESTS[word], questions)
+        report.asserted[word] = assert_claim(subject, word, questions)
+    return report.closed()
 
 
-def assert_all(subject: Subject, promise: str, test: Test, questions: Iterable[Probe]) -> int:
-    """Run one test on many probes; the number it applied to. A failure is made as small as it goes."""
+def assert_claim(subject: Subject, word: str, questions: Sequence[Probe]) -> int:
+    """Run the test of a claim; a claim that nothing can test is not one to make."""
+    if word not in TESTS:
+        raise ConformanceError(subject.name, word, "it is not one of the claims: " + ", ".join(CLAIMS))
+    applied, why = assert_all(subject, word, TESTS[word], questions)
+    if not applied:
+        raise ConformanceError(subject.name, word, f"there is nothing to test it on ({why})")
+    return applied
+
+
+def assert_all(subject: Subject, promise: str, test: Test, questions: Iterable[Probe]) -> tuple[int, str]:
+    """Run one test on many probes: the number it applied to, and why not to the others. A failure is made as small as it goes."""
     applied, why = 0, "no input"
     for probe in questions:
         try:
@@ -86,9 +90,7 @@ def assert_all(subject: Subject, promise: str, test: Test, questions: Iterable[P
         if wrong:
             smallest, wrong = shrunk(subject, test, probe, wrong)
             raise ConformanceError(subject.name, promise, wrong, smallest)
-    if not applied:
-        raise ConformanceError(subject.name, promise, f"there is nothing to test it on ({why})")
-    return applied
+    return applied, why
 
 
 def shrunk(subject: Subject, test: Test, probe: Probe, wrong: str) -> tuple[Probe, str]:

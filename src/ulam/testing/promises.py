@@ -15,7 +15,7 @@ from .claims import Test
 from .inputs import Probe, settings
 from .noise import ScriptedNoise, law_of
 from .report import ConformanceError
-from .subject import Subject, differ, probabilities, same_bits
+from .subject import Inapplicable, Subject, differ, probabilities, same_bits
 
 
 def form(subject: Subject, probe: Probe) -> str | None:
@@ -28,6 +28,17 @@ def form(subject: Subject, probe: Probe) -> str | None:
         return "a row of one token is changed"
     empty = subject.images(subject.stage(probe), probe.row[None, :][:0], [])
     return None if empty.shape == (0, len(probe.row)) else f"an empty batch gives shape {empty.shape}"
+
+
+def arrays(subject: Subject, probe: Probe) -> str | None:
+    """A numeric parameter given as an array, one element a row, does to every row what its element does."""
+    numbers = {p.name for p in parameters(subject.method.stage) if not p.scalar and not isinstance(probe.parameters[p.name], str)}
+    if not numbers:
+        raise Inapplicable("no parameter is a number")
+    stage = subject.method.stage(**{name: np.array([x, x]) if name in numbers else x for name, x in probe.parameters.items()})
+    both = subject.images(stage, np.stack([probe.row, probe.row]), [probe.history] * 2)
+    alone = subject.image(probe)
+    return None if all(same_bits(image, alone) for image in both) else "a parameter as an array gives other bits than as a number"
 
 
 def untouched(subject: Subject, probe: Probe) -> str | None:
@@ -132,5 +143,5 @@ def outside(p: Parameter) -> list[Any]:
     return numbers
 
 
-PROMISES: dict[str, Test] = {"form": form, "untouched": untouched}
+PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "arrays": arrays}
 CHOOSER_PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "stated law": stated_law, "edges": edges, "questions": questions}
