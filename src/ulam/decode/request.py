@@ -24,9 +24,9 @@ def listed(value: Any, name: str, fix: str) -> list[Any]:
 
 
 def read_count(value: Any, name: str, least: int) -> int:
-    """A whole number of at least `least`, below 2^32. Raises `UsageError`."""
+    """A whole number from `least` to 2^32 - 1, the room of a position and of a sample index. Raises `UsageError`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**32:
-        raise UsageError(f"{name}={value} is not a whole number of at least {least}", fix=f"{name}={max(least, 1)}")
+        raise UsageError(f"{name}={value} is not a whole number from {least} to 2^32 - 1", fix=f"{name}={max(least, 1)}")
     return int(value)
 
 
