@@ -8,10 +8,11 @@ of the row elementwise, so its order is a function of the row's length alone, on
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array, numpy  # pyright: ignore[reportUnknownVariableType]
+from array_api_compat import array_namespace, device, is_numpy_array  # pyright: ignore[reportUnknownVariableType]
 
 Array: TypeAlias = Any
 """A NumPy array, a torch tensor, or another array of the Python array API standard."""
@@ -22,7 +23,14 @@ SLACK = {"float64": 2.0**-40, "float32": 2.0**-20}
 
 def namespace(x: Array) -> Any:
     """The array API namespace of `x`."""
-    return numpy if type(x) is np.ndarray else array_namespace(x)
+    return numpy_namespace() if type(x) is np.ndarray else array_namespace(x)
+
+
+@cache
+def numpy_namespace() -> Any:
+    from array_api_compat import numpy  # as slow to import as NumPy itself, and help needs no arithmetic
+
+    return numpy
 
 
 def dtype_name(x: Array) -> str:

@@ -104,12 +104,21 @@ class TrainingTextError(UsageError):
     """Training text that is empty, too small, or not text."""
 
 
-def did_you_mean(word: str, known: Iterable[str], aliases: dict[str, str] | None = None) -> str:
-    """A sentence that names the nearest known words, or an empty string.
+class TrainingDiverged(UlamError):
+    """A training loss that became NaN or infinite; the best model so far is kept."""
 
-    Known words of other tools (`aliases`, theirs to ours) come before near spellings.
+
+def nearest(word: str, known: Iterable[str], aliases: dict[str, str] | None = None) -> list[str]:
+    """The known words nearest to `word`, best first, at most three; none if nothing is near.
+
+    A known word of another tool (`aliases`, theirs to ours) comes before near spellings.
     """
     if aliases and word in aliases:
-        return f" Did you mean {aliases[word]}?"
-    near = get_close_matches(word, list(known), n=3, cutoff=0.7)
+        return [aliases[word]]
+    return get_close_matches(word, list(known), n=3, cutoff=0.7)
+
+
+def did_you_mean(word: str, known: Iterable[str], aliases: dict[str, str] | None = None) -> str:
+    """A sentence that names the nearest known words, or an empty string."""
+    near = nearest(word, known, aliases)
     return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -140,7 +140,7 @@ class Run(Iterator[Event]):
     def samples(self) -> Samples:
         """What has finished so far, in order."""
         meta: dict[str, Any] = {
-            "model": {"name": self.model.name, "id": self.model.fingerprint},
+            "model": {"name": self.model.name, "id": self.model.fingerprint, "backend": type(self.model).__module__.rpartition(".")[2]},
             "batch_invariant": "batch_invariant" in self.model.capabilities,
             "limits": {"max_tokens": self.max_tokens, "stop": list(self.stop), "context": self.model.context_limit},
             "versions": {"ulam": __version__, "numpy": np.__version__},

@@ -139,8 +139,11 @@ class Samples(Sequence[Sample]):
         return [sample.to_dict(self.vocabulary) for sample in self.items]
 
     def to_document(self) -> dict[str, Any]:
-        """The whole run in the shape `ulam.samples/1`."""
-        return {"schema": "ulam.samples/1", "seed": self.seed, **self.meta, "samples": self.to_dicts()}
+        """The whole run in the shape `ulam.samples/1`. A prompt and a recipe that all samples share stand once, at the top."""
+        samples = self.to_dicts()
+        shared = {key: samples[0][key] for key in ("recipe", "recipe_id", "prompt") if samples and all(each[key] == samples[0][key] for each in samples)}
+        rest = [{key: value for key, value in each.items() if key not in shared} for each in samples]
+        return {"schema": "ulam.samples/1", **self.meta, **shared, "seed": self.seed, "samples": rest}
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write `to_document` as JSON. Raises `UsageError` if the file exists, unless `force`."""
