@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -222,7 +223,7 @@ class Checkpoint:
 
     def weights(self) -> Weights:
         """The tensors, whole in memory."""
-        if not (self.folder / WEIGHTS).is_file():
+        if not os.path.isfile(self.folder / WEIGHTS):
             self._explain_missing_weights()
         return Weights(self._bytes(WEIGHTS), self._shown(WEIGHTS))
 
@@ -252,7 +253,7 @@ class Checkpoint:
 
     def _bytes(self, file: str) -> bytes:
         path = self.folder / file
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ModelError(f"there is no {self._shown(file)}", fix=f"a checkpoint directory has {CONFIG}, {WEIGHTS} and {TOKENIZER}")
         return read_file(path, self._shown(file))
 
@@ -261,5 +262,5 @@ class Checkpoint:
         if (self.folder / f"{WEIGHTS}.index.json").exists():
             raise ModelError(f"the weights of {self.name} are in several files; {READS} with one {WEIGHTS}", fix='save_pretrained(..., max_shard_size="100GB")')
         for path in sorted(self.folder.iterdir()):
-            if path.suffix in PICKLES and path.is_file():
+            if path.suffix in PICKLES and os.path.isfile(path):
                 read_file(path, self._shown(path.name), limit=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,12 @@ def read_directory(spec: str) -> LanguageModel:
 
     if spec.startswith(("http://", "https://")):
         raise ModelError(f"{spec} is a server; {READS}", fix=DIRECTORY)
-    path = Path(spec).expanduser()
-    if spec and path.is_dir():
+    path = Path(os.path.expanduser(spec))
+    if spec and os.path.isdir(path):  # os.path says no where pathlib raises: names that are too long, folders that may not be read
         return open_checkpoint(path, spec.rstrip("/\\") or spec)
     if path.suffix == ".gguf":
         raise ModelError(f"{spec} is a GGUF file; {READS}", fix=DIRECTORY)
-    if path.is_file():
+    if os.path.isfile(path):
         read_file(path, spec, limit=0)
         raise ModelError(f"{spec} is a file; {READS}", fix=DIRECTORY)
     if "/" in spec or "\\" in spec:
