@@ -1,0 +1,55 @@
+"""What every file of a method holds, read from the files themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from ulam.core.claims import CLAIMS
+from ulam.core.parameter import parameters
+from ulam.methods import ALIASES, Method, catalogue
+
+HEADINGS = ["Math", "Shapes", "Neutral", "Edges", "Errors", "Cost", "Claims", "Source", "Elsewhere"]
+
+every_method = pytest.mark.parametrize("method", catalogue().values(), ids=lambda method: method.name)
+
+
+@every_method
+def test_docstring_has_every_heading_in_order(method: Method) -> None:
+    found = [line.split()[0] for line in method.doc.splitlines() if line[:1].isupper() and line.split()[0] in HEADINGS]
+    assert found == HEADINGS
+
+
+@every_method
+def test_the_claims_of_the_docstring_are_those_of_the_file(method: Method) -> None:
+    """`base` stands for eight words; `base without history` for seven."""
+    text = method.doc.split("\nClaims")[1].split("\nSource")[0]
+    claimed = text.split(". ")[0]
+    base = ["identity", "shift", "shrinks", "nonempty", "batch", "history", "fork", "deterministic"] if "base" in claimed else []
+    without = re.findall(r"\w+", claimed.split("without ")[1].split(",")[0]) if "without" in claimed else []
+    words = [word for word in re.findall(r"\w+", claimed.split(",", 1)[1] if "without" in claimed else claimed) if word in CLAIMS]
+    assert {*(word for word in base if word not in without), *words} == set(method.claims)
+
+
+@every_method
+def test_the_file_is_short_and_named_as_typed(method: Method) -> None:
+    path = Path(inspect.getfile(method.stage))
+    assert path.stem == method.name
+    assert len(path.read_text().splitlines()) <= 200
+    assert method.summary
+    assert "\n" not in method.summary
+
+
+@every_method
+def test_every_parameter_has_a_line_of_help(method: Method) -> None:
+    for p in parameters(method.stage):
+        assert p.help
+        assert p.describe()
+
+
+def test_names_of_other_tools_lead_to_methods_and_are_none() -> None:
+    assert set(ALIASES.values()) <= set(catalogue())
+    assert set(ALIASES) & set(catalogue()) == set()
