@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,22 @@ def test_the_file_is_short_and_named_as_typed(method: Method) -> None:
     assert len(path.read_text().splitlines()) <= 200
     assert method.summary
     assert "\n" not in method.summary
+
+
+@every_method
+def test_the_rows_worked_out_by_hand_are_good_rows(method: Method) -> None:
+    """Probabilities that add to one, not sorted, each row telling apart something of its own."""
+    rows = [case for case in method.cases if not case.logits]
+    for case in rows:
+        assert sum(Fraction(x) for x in case.given) == 1
+        if method.kind == "transform":
+            assert abs(sum(Fraction(x) for x in case.expect) - 1) < Fraction(1, 10**11)
+    for case in method.cases:
+        assert len(case.given) >= 3
+        assert max(case.prompt, default=0) < len(case.given) > max(case.generated, default=0)
+    assert any(max(case.given) > case.given[0] for case in method.cases)
+    assert len({case.excludes for case in method.cases}) == len(method.cases)
+    assert not all(list(case.given) == sorted(case.given, reverse=True) for case in method.cases)
 
 
 @every_method

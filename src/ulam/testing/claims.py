@@ -58,8 +58,9 @@ def order(subject: Subject, probe: Probe) -> str | None:
     falls = before[:-1] > before[1:]
     if np.any(falls & (least < most)):
         return "a less likely token overtakes a more likely one"
-    both = ~falls & (after[:-1] > -np.inf) & (after[1:] > -np.inf)
-    return "two tied tokens are kept and tie no longer" if np.any(both & (after[:-1] != after[1:])) else None
+    before, after = before[after > -np.inf], after[after > -np.inf]
+    tied = before[:-1] == before[1:]
+    return "two tied tokens are kept and tie no longer" if np.any(tied & (after[:-1] != after[1:])) else None
 
 
 def argmax(subject: Subject, probe: Probe) -> str | None:
