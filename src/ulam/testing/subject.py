@@ -31,6 +31,7 @@ class Subject:
     def __init__(self, method: Method, array: Callable[[Row], Array] = np.asarray):
         self.method, self.array = method, array
         self.name = method.name
+        self.known: dict[Probe, Row] = {}
 
     def stage(self, probe: Probe) -> Stage:
         return self.method.stage(**probe.parameters)
@@ -44,8 +45,12 @@ class Subject:
         return to_numpy(stage.law(as_logits(given)))
 
     def image(self, probe: Probe, row: Row | None = None) -> Row:
-        """The image [V] of the probe's row, or of another row under the same parameters and history."""
-        return self.images(self.stage(probe), (probe.row if row is None else row)[None, :], [probe.history])[0]
+        """The image [V] of the probe's row, computed once, or of another row under the same parameters and history."""
+        if row is not None:
+            return self.images(self.stage(probe), row[None, :], [probe.history])[0]
+        if probe not in self.known:
+            self.known[probe] = self.image(probe, probe.row)
+        return self.known[probe]
 
     def tokens(self, stage: Stage, rows: Row, noise: Noise, address: Address) -> list[int]:
         """What a chooser draws for rows [B, V]."""
