@@ -1,0 +1,1 @@
+"""Ways to use the library: thin, without mathematics of their own."""

@@ -1,0 +1,73 @@
+"""Flags made from the method files: `--top-p 0.9` for a method that one number sets, `--greedy` for one with nothing to set."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from ...core.errors import UsageError
+from ...core.parameter import parameters
+from ...core.values import Reader, Word
+from ...methods import ALIASES, Method, catalogue
+
+PANEL = "Stages"
+
+
+def flag(name: str) -> str:
+    """A method's name as a flag."""
+    return "--" + name.replace("_", "-")
+
+
+def flagged() -> dict[str, Method]:
+    """The methods that a flag can name whole."""
+    return {name: method for name, method in catalogue().items() if fits(method)}
+
+
+def fits(method: Method) -> bool:
+    first, *rest = parameters(method.stage) or (None,)
+    return first is None or (first.kind in (float, int) and not any(p.required for p in rest))
+
+
+def with_stage_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as a command with a flag for every method; what was given reaches it as `settings`, text (or None) by name."""
+    signature = inspect.signature(function, eval_str=True)
+    methods = flagged()
+
+    def command(**values: Any) -> Any:
+        given = {name: values.pop(name) for name in methods}
+        return function(**values, settings={name: value for name, value in given.items() if value})
+
+    own = [p for p in signature.parameters.values() if p.name != "settings"]
+    whole = [*own, *(option(name, method) for name, method in methods.items())]
+    command.__doc__ = function.__doc__
+    command.__signature__ = signature.replace(parameters=whole)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in whole}
+    return command
+
+
+def option(name: str, method: Method) -> inspect.Parameter:
+    names = [flag(name), *(flag(alias) for alias, target in ALIASES.items() if target == name)]
+    kind: Any = list[str] | None if parameters(method.stage) else bool
+    declared = Annotated[kind, typer.Option(*names, help=method.summary, rich_help_panel=PANEL)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None if kind is not bool else False, annotation=declared)
+
+
+def read_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Numbers (None for a bare flag) by method. Raises `UsageError` for a flag that is given twice or holds no value."""
+    return {name: None if values is True else read_value(name, values) for name, values in given.items()}
+
+
+def read_value(name: str, values: list[str]) -> Any:
+    if len(values) > 1:
+        raise UsageError(f"{flag(name)} is given twice: {' and '.join(values)}", fix=f"{flag(name)} {values[-1]}")
+    reader = Reader(values[0].strip())
+    try:
+        value = reader.value()
+    except UsageError:
+        value = None
+    if reader.at < len(reader.text) or not isinstance(value, (int, float, Word)):
+        raise UsageError(f"{flag(name)} {values[0]} is not a number")
+    return value

@@ -1,0 +1,58 @@
+"""What a run says at its end, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from ...core.values import print_value
+from ...decode import Run, Sample, Samples
+from ...methods import find
+from ...recipe import Recipe
+from ...render.receipt import counted, number, receipt
+from ...render.terminal import is_terminal, width
+from .recipes import Given
+
+
+def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
+    """The errors of single samples, a line each, and the receipt."""
+    samples = run.samples
+    errors = [f"error: sample {sample.index + 1} of {len(samples)}: {sample.error}" for sample in samples if sample.error]
+    tokens = sum(len(sample.tokens) for sample in samples)
+    first = samples[0]
+    parts = [run.model.name]
+    parts += ["standard input, then the text"] if joined else []
+    parts += [counted(len(samples), "sample")] if len(samples) > 1 else []
+    parts += [counted(tokens, "token"), f"{number(tokens / run.seconds if run.seconds else 0)} tok/s"]
+    parts += ["argmax; the seed has no effect" if is_argmax(first.recipe) else f"seed {samples.seed}"]
+    parts += [f"{first.recipe if first.recipe.stages else 'categorical, the model as it is'} ({first.recipe.id})"]
+    parts += [f"neutral, left out: {' '.join(map(str, given.idle))}"] if given.idle else []
+    if len(samples) == 1:
+        parts += [f"log-prob: model {number(first.model_log_prob)}, recipe {number(first.recipe_log_prob)} nats"]
+    parts += [endings(samples, run)]
+    parts += [f"saved {out}"] if out is not None else []
+    return "\n".join([*errors, receipt(parts, width(sys.stderr) if is_terminal(sys.stderr) else None)])
+
+
+def endings(samples: Samples, run: Run) -> str:
+    """Why the samples have no more tokens: `stopped: length`, `stopped: 3 length, 1 stop "END"`, `cancelled`."""
+    counts = Counter(ending(sample, run) for sample in samples)
+    if run.cancelled and len(counts) == 1:
+        return next(iter(counts))
+    return "stopped: " + ", ".join(reason if len(samples) == 1 else f"{count} {reason}" for reason, count in counts.most_common())
+
+
+def ending(sample: Sample, run: Run) -> str:
+    """Why a sample has no more tokens."""
+    if sample.finish_reason == "length" and len(sample.tokens) < run.max_tokens:
+        return "length (the context is full)"
+    if sample.finish_reason == "stop":
+        return f"stop {print_value(sample.stopped_by or '')}" if sample.stopped_by in run.stop else "end of text"
+    return sample.finish_reason
+
+
+def is_argmax(recipe: Recipe) -> bool:
+    """Whether the recipe leaves nothing to chance, whatever the model says."""
+    deterministic = all("deterministic" in find(stage.name).claims for stage in recipe.transforms)
+    return deterministic and ("deterministic" in find(recipe.chooser.name).claims or "temperature=0" in map(str, recipe.transforms))

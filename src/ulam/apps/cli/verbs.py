@@ -1,0 +1,10 @@
+"""The verbs, and where each is written: `module:function` of this folder."""
+
+from __future__ import annotations
+
+VERBS = {
+    "sample": "sample:sample",
+    "methods": "methods:methods",
+    "recipe": "recipe:show",
+    "train": "train:train",
+}

@@ -1,0 +1,13 @@
+"""Words as a shell reads them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+
+def quote(word: str) -> str:
+    """A word for a shell, in double quotes where that is enough."""
+    if re.fullmatch(r"[\w@%+=:,./-]+", word):
+        return word
+    return f'"{word}"' if not re.search(r'["\\$`!]', word) else shlex.quote(word)

@@ -1,0 +1,1 @@
+"""Numbers, tables and a model's text for people."""
