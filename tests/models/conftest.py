@@ -1,3 +1,5 @@
+"""A tiny checkpoint on disk for the tests of models."""
+
 from __future__ import annotations
 
 from pathlib import Path

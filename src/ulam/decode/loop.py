@@ -168,7 +168,7 @@ class Run(Iterator[Event]):
                 first, state = state, model.select(state, fork)
                 model.release(first)
                 logits = take_rows(logits, fork)
-            while len(live):
+            while True:
                 now = [rows[i] for i in live]
                 positions = np.asarray([len(row.tokens) for row in now])
                 sequences = np.asarray([row.sequence for row in now], dtype=np.uint64)
