@@ -111,11 +111,13 @@ class Run(Iterator[Event]):
         sequence: int | Sequence[int] | None = None,
     ):
         texts, self.prompts = read_prompts(model, prompts)
-        recipes = [each.bind(model.vocabulary) for each in read_recipes(recipe, len(texts))]
+        recipes = read_recipes(recipe, len(texts))
+        bound = [each.bind(model.vocabulary) for each in recipes]
         self.model, self.n, self.max_tokens, self.stop = model, read_count(n, "n", 1), read_count(max_tokens, "max_tokens", 0), read_stop(stop)
         self.seed = check_seed(secrets.randbits(32) if seed is None else seed)
         firsts = read_sequences(sequence, len(texts), self.n)
         self.rows = [Row(i * self.n + j, firsts[i] + j, texts[i], self.prompts[i], recipes[i], self.stop) for i in range(len(texts)) for j in range(self.n)]
+        self.plan = Plan([each for each in bound for _ in range(self.n)])
         self.finished: dict[int, Sample] = {}
         self.cancelled = False
         self.started = time.perf_counter()
@@ -158,7 +160,7 @@ class Run(Iterator[Event]):
         if self.cancelled or self.max_tokens == 0:
             yield from (self.done(row.finish("cancelled" if self.cancelled else "length")) for row in rows)
             return
-        noise, plan = PhiloxNoise(self.seed), Plan([row.recipe for row in rows])
+        noise = PhiloxNoise(self.seed)
         ends = {end: model.vocabulary.names.get(end, "end") for end in model.vocabulary.ends}
         live = np.arange(len(rows))
         state, logits = model.prefill(self.prompts)
@@ -173,7 +175,7 @@ class Run(Iterator[Event]):
                 positions = np.asarray([len(row.tokens) for row in now])
                 sequences = np.asarray([row.sequence for row in now], dtype=np.uint64)
                 context = Context([row.history for row in now], model.vocabulary)
-                drawn = plan.draw(live, reference(logits), context, noise, sequences, positions)
+                drawn = self.plan.draw(live, reference(logits), context, noise, sequences, positions)
                 stay: list[int] = []
                 for place, row in enumerate(now):
                     if place in drawn.failures:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, take_columns
+from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, support, take_columns
 from ..core.context import Context
 from ..core.errors import EmptySupport, InvalidLogits, UlamError
 from ..core.method import Chooser, Transform
@@ -37,12 +37,15 @@ class Draw:
 def shape(transforms: Sequence[Transform], z: Array, context: Context, failures: Failures) -> Array:
     """Logits [B, V] after all transforms; rows that fail on the way join `failures`."""
     for stage in transforms:
-        z = mend(stage(z, context), stage, context, failures)
+        z = mend(stage(z, context), stage, context, failures, z)
     return z
 
 
-def mend(z: Array, stage: Transform | None, context: Context, failures: Failures) -> Array:
-    """Note the rows that no token can be drawn from, and put an even row in their place."""
+def mend(z: Array, stage: Transform | None, context: Context, failures: Failures, before: Array | None = None) -> Array:
+    """Note the rows that no token can be drawn from, and put an even row in their place.
+
+    `stage` made them, from the logits `before`; without a stage they are the model's.
+    """
     good = finite_rows(z)
     if good.all():
         return z
@@ -54,7 +57,8 @@ def mend(z: Array, stage: Transform | None, context: Context, failures: Failures
         elif bool(xp.any(xp.isnan(z[row, :]))):
             failures[row] = InvalidLogits(f"{stage.name} made NaN: a fault of the method", stage=stage.name, row=row, position=position)
         else:
-            failures[row] = EmptySupport(f"{stage.name} removed every token", stage=stage.name, row=row, position=position)
+            count = 0 if before is None else int(xp.sum(xp.astype(support(before[row, :]), xp.int64)))
+            failures[row] = EmptySupport(f"{stage.name} removed all {count} tokens that were left", stage=stage.name, row=row, position=position)
     return xp.where(like(z, good, xp.bool)[:, None], z, like(z, 0.0))
 
 
