@@ -58,7 +58,7 @@ def mend(z: Array, stage: Transform | None, context: Context, failures: Failures
             failures[row] = InvalidLogits(f"{stage.name} made NaN: a fault of the method", stage=stage.name, row=row, position=position)
         else:
             count = 0 if before is None else int(xp.sum(xp.astype(support(before[row, :]), xp.int64)))
-            failures[row] = EmptySupport(f"{stage.name} removed all {count} tokens that were left", stage=stage.name, row=row, position=position)
+            failures[row] = EmptySupport(f"{stage.name} left no token of {count}", stage=stage.name, row=row, position=position)
     return xp.where(like(z, good, xp.bool)[:, None], z, like(z, 0.0))
 
 
