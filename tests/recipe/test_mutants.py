@@ -78,7 +78,7 @@ def sequence_cut_to_32_bits(right: Any, transforms: Any, chooser: Any, z: Any, c
 
 def failing_rows_kept_as_even_ones(patch: Patch) -> None:
     right = draw.mend
-    patch.setattr(draw, "mend", lambda z, stage, context, failures: right(z, stage, context, {}))
+    patch.setattr(draw, "mend", lambda z, stage, context, failures, before=None: right(z, stage, context, {}, before))
 
 
 def chooser_left_out_of_the_id(patch: Patch) -> None:
