@@ -248,3 +248,9 @@ def test_what_is_no_probability(p: Any) -> None:
 def test_rows_that_cannot_be_drawn_from(row: list[float], coupling: Any) -> None:
     with pytest.raises(InvalidLogits):
         PhiloxNoise(0).categorical(np.array([row]), Address([0], [0]), coupling)
+
+
+def test_more_tokens_than_lanes_are_refused() -> None:
+    wide = np.broadcast_to(0.0, (1, 2**24 + 1))
+    with pytest.raises(OutOfRange, match="largest token id under Gumbel coupling=16777216"):
+        PhiloxNoise(1).categorical(wide, Address([0], [0]), coupling="gumbel")

@@ -135,14 +135,15 @@ class PhiloxNoise:
 
         `inverse_cdf` takes one uniform a row; `gumbel` takes the maximum of log p + Gumbel noise with lane = token id,
         which couples draws of different distributions at one address. Both have the law of the row exactly.
-        Raises `InvalidLogits` for a row with NaN, +inf or nothing finite.
+        Raises `InvalidLogits` for a row with NaN, +inf or nothing finite, `OutOfRange` for lanes past 2^24.
         """
         log_probs = np.asarray(log_probs, dtype=np.float64)
         top = log_probs.max(axis=-1, keepdims=True)
         if not bool(np.isfinite(top).all()):
             raise InvalidLogits("a row to draw from has NaN, +inf or no finite entry")
         if coupling == "gumbel":
-            lanes = Address(column(address.sequence), column(address.position), address.purpose, np.arange(log_probs.shape[-1], dtype=np.uint64))
+            width = check_word(log_probs.shape[-1] - 1, "the largest token id under Gumbel coupling", bits=24) + 1
+            lanes = Address(column(address.sequence), column(address.position), address.purpose, np.arange(width, dtype=np.uint64))
             keys = np.where(log_probs > -np.inf, log_probs - top + self.gumbel(lanes), -np.inf)
             return np.argmax(keys, axis=-1)
         return inverse_cdf(np.exp(log_probs - top), self.uniform(address))
