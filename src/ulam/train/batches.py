@@ -7,49 +7,59 @@ model sees in training is what it sees in use: a text from its beginning.
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = -100  # the target that cross-entropy leaves out
 
+Row = NDArray[np.int64]
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def pieces(rows: Sequence[NDArray[np.int64]], context: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Cut rows to at most `context + 1` tokens (inputs and targets overlap by one), at shifted places."""
-    out: list[NDArray[np.int64]] = []
+def pieces(rows: Sequence[Row], context: int, generator: np.random.Generator | None = None) -> list[Row]:
+    """Cut rows to at most `context + 1` tokens, each piece beginning with the last token of the one before.
+
+    So every token but a row's first is a target once. The first cut of a long row is drawn from `generator`,
+    between half a context and a whole one; without a generator it is a whole one.
+    """
+    out: list[Row] = []
     for row in rows:
         start = 0
-        if len(row) > context + 1:  # the first cut is anywhere in the first half context or later
-            first = int(generator.integers(context // 2, context + 1))
-            out.append(row[: first + 1])
-            start = first
+        if generator is not None and len(row) > context + 1:
+            start = int(generator.integers(context // 2, context + 1))
+            out.append(row[: start + 1])
         while start < len(row) - 1:
             out.append(row[start : start + context + 1])
             start += context
     return out
 
 
-def epoch(rows: Sequence[NDArray[np.int64]], context: int, tokens: int, generator: np.random.Generator) -> Iterator[Batch]:
-    """Batches of about `tokens` tokens, padding included, each row of each document once: inputs and targets [B, T]."""
+def epoch(rows: Sequence[Row], context: int, tokens: int, generator: np.random.Generator) -> Iterator[Batch]:
+    """Batches of about `tokens` tokens, padding included, all documents once: inputs and targets [B, T]."""
     cut = pieces(rows, context, generator)
     order = generator.permutation(len(cut))
-    groups: list[list[NDArray[np.int64]]] = []
+    groups: list[list[Row]] = []
     for block in np.array_split(order, max(1, len(order) // 1024)):  # sorting inside blocks keeps epochs different
-        group: list[NDArray[np.int64]] = []
-        for index in sorted(block, key=lambda i: len(cut[i])):
-            if group and (len(cut[index]) - 1) * (len(group) + 1) > tokens:
-                groups.append(group)
-                group = []
-            group.append(cut[index])
-        groups.append(group)
+        groups += grouped(sorted((cut[i] for i in block), key=len), tokens)
     for number in generator.permutation(len(groups)):
         yield padded(groups[number])
 
 
-def padded(group: Sequence[NDArray[np.int64]]) -> Batch:
+def grouped(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+    """Rows, shortest first, in groups that take at most `tokens` tokens when padded (or hold one row)."""
+    groups: list[list[Row]] = []
+    for row in rows:
+        if groups and (len(row) - 1) * (len(groups[-1]) + 1) <= tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def padded(group: Sequence[Row]) -> Batch:
+    """One batch of rows: the target of each token is the one after it, and of padding nothing."""
     width = max(map(len, group)) - 1
     inputs = np.zeros((len(group), width), np.int64)
     targets = np.full((len(group), width), IGNORE, np.int64)

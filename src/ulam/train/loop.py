@@ -8,32 +8,88 @@ and may stop it at any step, and the best model so far is on disk.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from dataclasses import asdict
-from pathlib import Path
-from typing import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from numpy.typing import NDArray
 
-from .batches import IGNORE, Batch, epoch, padded, pieces
-from .checkpoint import RUN, load_run, save_model, save_run, save_settings
-from .network import add_dropout, has_bfloat16, new_network, optimizers, rate_factor
-from .settings import Progress, Settings
-from .tokenizer import fit_tokenizer
-
-VALIDATED = 250_000  # tokens of the held-out text that are looked at while training; all of it at the end
-
-
-def rows_of(documents: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
-    return [np.asarray([*encoding.ids, 0], np.int64) for encoding in tokenizer.encode_batch(list(documents))]
+from ..core.errors import TrainingDiverged
+from .batches import IGNORE, Batch, Row, epoch, grouped, padded, pieces
+from .card import write_card
+from .checkpoint import load_weights, save_log, save_start, save_state, save_weights
+from .network import rate_factor, step_seed
+from .run import Run
+from .settings import Loss, Progress
 
 
-def loss_of(network: torch.nn.Module, batch: Batch, device: torch.device, half: bool, reduction: str = "mean") -> torch.Tensor:
-    """Cross-entropy of the next token, in nats."""
+def train(run: Run) -> Generator[Progress, None, None]:
+    """Train a prepared run; a `Progress` before the first step and after each one.
+
+    In `run.folder`: the model with the lowest loss on the watched text, in the format of `transformers`, and in `run/` what
+    a resume needs. At the end that model is measured on all held-out text (`run.final`), and its card and the
+    picture of the loss are written. Closing the generator measures and saves the step it has reached, and writes both too.
+
+    Raises `TrainingDiverged` when the loss is no number any more.
+    """
+    state, settings = run.state, run.settings
+    last = time.monotonic()
+    try:
+        if not run.history:
+            save_start(run.folder, run.network, run.tokenizer, run.plan)
+            yield measure(run)
+        for batch in islice(batches(run), settings.steps - state.step):
+            nats, tokens = take_step(run, batch)
+            now = time.monotonic()
+            state.step, state.batch = state.step + 1, state.batch + 1
+            state.tokens, state.seconds, last = state.tokens + tokens, state.seconds + now - last, now
+            state.nats, state.counted = state.nats + nats, state.counted + tokens
+            due = state.step % settings.every == 0 or state.step == settings.steps
+            yield measure(run) if due else Progress(state.step, settings.steps, state.tokens, state.seconds, nats / tokens)
+    except GeneratorExit:
+        if run.history[-1].step < state.step:
+            measure(run, scheduled=False)
+        write_card(run)
+        raise
+    load_weights(run.folder, run.network)
+    run.final = validate(run.network, run.held, run.sizes, settings.context, run.device, half=False)
+    write_card(run)
+
+
+def batches(run: Run) -> Iterator[Batch]:
+    """Batches from where the run stands, without end; a function of the seed and the epoch."""
+    state, settings = run.state, run.settings
+    while True:
+        whole = epoch(run.rows, settings.context, settings.batch, np.random.default_rng([settings.seed, state.epoch]))
+        yield from islice(whole, state.batch, None)
+        state.epoch, state.batch = state.epoch + 1, 0
+
+
+def take_step(run: Run, batch: Batch) -> tuple[float, int]:
+    """One step of gradient descent; the total loss of the batch in nats, and its tokens."""
+    step = run.state.step
+    run.network.train()
+    run.dropout.manual_seed(step_seed(run.settings.seed, step))
+    loss = loss_of(run.network, batch, run.device, run.half, "mean")
+    value, tokens = loss.item(), int((batch[1] != IGNORE).sum())
+    if not math.isfinite(value):
+        raise diverged(run, value)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+    factor = rate_factor(step, run.settings)
+    for optimizer in run.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        optimizer.step()
+        optimizer.zero_grad()
+    return value * tokens, tokens
+
+
+def loss_of(network: torch.nn.Module, batch: Batch, device: torch.device, half: bool, reduction: str) -> torch.Tensor:
+    """Cross-entropy of the next token, in nats: the mean or the sum over the targets."""
     inputs, targets = (torch.from_numpy(part).to(device) for part in batch)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         logits = network(inputs).logits
@@ -41,84 +97,42 @@ def loss_of(network: torch.nn.Module, batch: Batch, device: torch.device, half: 
 
 
 @torch.no_grad()
-def validate(network: torch.nn.Module, rows: Sequence[np.ndarray], context: int, device: torch.device, half: bool) -> tuple[float, int]:
-    """Total loss in nats and the number of tokens, every document from its start, long ones in pieces."""
-    network.eval()
-    cut = sorted(pieces(rows, context, np.random.default_rng(0)), key=len)
-    total = count = 0.0
-    for at in range(0, len(cut), 16):
-        group = cut[at : at + 16]
-        total += loss_of(network, padded(group), device, half, "sum").item()
-        count += sum(len(row) - 1 for row in group)
-    network.train()
-    return total, int(count)
+def validate(network: torch.nn.Module, rows: Sequence[Row], sizes: NDArray[np.int64], context: int, device: torch.device, half: bool) -> Loss:
+    """The loss on whole documents, dropout off; one longer than the context is read in pieces, each from nothing.
 
-
-def train(documents: Sequence[str], valid: Sequence[str], folder: Path, settings: Settings, resume: bool = False, device: str = "") -> Iterator[Progress]:
-    """Train a tokenizer and a small Llama on `documents`; yields a `Progress` a step, saves into `folder`.
-
-    The model with the lowest validation loss is kept in `folder`, in the format of `transformers`; `folder/run`
-    holds what a resume needs. Raises `TrainingTextError`.
+    rows   token ids, start and end included
+    sizes  bytes of every token, [V]
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    half = has_bfloat16(place)
-    save_settings(folder, settings)
-    file = folder / RUN / "tokenizer.json"
-    if resume:
-        tokenizer = Tokenizer.from_file(str(file))
-    else:
-        tokenizer = fit_tokenizer(documents, settings.vocabulary)
-        tokenizer.save(str(file))
-    rows, held = rows_of(documents, tokenizer), rows_of(valid, tokenizer)
-    sizes = np.cumsum([len(row) for row in held])
-    watched = held[: int(np.searchsorted(sizes, VALIDATED)) + 1]
-    bits = sum(map(len, held)) - len(held), sum(len(text.encode()) for text in valid)  # tokens (ends included), bytes
-    network = new_network(settings, tokenizer.get_vocab_size()).to(place)
-    add_dropout(network, settings.dropout)
-    optimise = optimizers(network, settings, muon=half)
-    peaks = [[group["lr"] for group in each.param_groups] for each in optimise]
-    state = {"step": 0, "epoch": 0, "batch": 0, "tokens": 0, "seconds": 0.0, "best": math.inf}
-    if resume:
-        state = load_run(folder, network, optimise)
-    began = time.monotonic() - state["seconds"]
-    network.train()
-    recent: list[float] = []
-    while state["step"] < settings.steps:
-        batches = epoch(rows, settings.context, settings.batch, np.random.default_rng([settings.seed, state["epoch"]]))
-        for number, batch in enumerate(batches):
-            if number < state["batch"]:
-                continue
-            torch.manual_seed(hash((settings.seed, state["step"])) % 2**63)  # dropout repeats after a resume
-            factor = rate_factor(state["step"], settings)
-            for each, tops in zip(optimise, peaks, strict=True):
-                for group, top in zip(each.param_groups, tops, strict=True):
-                    group["lr"] = top * factor
-            loss = loss_of(network, batch, place, half)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            for each in optimise:
-                each.step()
-                each.zero_grad()
-            recent.append(loss.item())
-            state["step"] += 1
-            state["batch"] = number + 1
-            state["tokens"] += int((batch[1] != IGNORE).sum())
-            state["seconds"] = time.monotonic() - began
-            last = state["step"] == settings.steps
-            if state["step"] % settings.every and not last:
-                yield Progress(state["step"], settings.steps, state["tokens"], state["seconds"], recent[-1])
-                continue
-            total, count = validate(network, held if last else watched, settings.context, place, half and not last)
-            better = total / count < state["best"]
-            if better:
-                state["best"] = total / count
-                save_model(folder, network, tokenizer, settings)
-            report = Progress(state["step"], settings.steps, state["tokens"], state["seconds"], float(np.mean(recent)), total / count, total / count * bits[0] / bits[1] / math.log(2), better)
-            with (folder / RUN / "log.jsonl").open("a") as log:
-                log.write(json.dumps(asdict(report)) + "\n")
-            save_run(folder, network, optimise, state)
-            recent = []
-            yield report
-            if last:
-                return
-        state["epoch"], state["batch"] = state["epoch"] + 1, 0
+    network.eval()
+    nats = 0.0
+    for group in grouped(sorted(pieces(rows, context), key=len), 16 * context):
+        nats += loss_of(network, padded(group), device, half, "sum").item()
+    return Loss(nats, sum(len(row) - 1 for row in rows), int(sum(sizes[row[1:]].sum() for row in rows)))
+
+
+def measure(run: Run, scheduled: bool = True) -> Progress:
+    """Validate, keep the model if it is the best so far, save the state.
+
+    A measurement outside the schedule leaves the sums alone, so that a resumed run reports what an uninterrupted one does.
+    """
+    state = run.state
+    valid = validate(run.network, run.watched, run.sizes, run.settings.context, run.device, run.half)
+    if not math.isfinite(valid.nats):
+        raise diverged(run, valid.nats)
+    best = valid.per_token < run.lowest
+    mean = state.nats / state.counted if state.counted else None
+    report = Progress(state.step, run.settings.steps, state.tokens, state.seconds, mean, valid, best)
+    if best:
+        save_weights(run.folder, run.network)
+    if scheduled:
+        state.nats, state.counted = 0.0, 0
+    run.history.append(report)
+    save_log(run.folder, run.history)
+    save_state(run.folder, run.network, run.optimizers, state)
+    return report
+
+
+def diverged(run: Run, value: float) -> TrainingDiverged:
+    kept = f"; the best model, of step {run.best.step}, is kept in {run.folder}" if run.history else ""
+    mend = "train into another folder with another seed, or from Python with a smaller Settings.rate"
+    return TrainingDiverged(f"the loss became {value} at step {run.state.step}{kept}", fix=mend)
