@@ -11,6 +11,7 @@ from tests.train.conftest import TINY
 from ulam.core.errors import UsageError
 from ulam.train import run as run_module
 from ulam.train.corpus import Corpus
+from ulam.train.loop import train
 from ulam.train.run import prepare, rows_of, token_bytes
 from ulam.train.tokenizer import fit_tokenizer
 
@@ -44,6 +45,15 @@ def test_a_vocabulary_that_the_text_cannot_fill_is_said(corpus: Corpus, tmp_path
     assert 257 < run.vocabulary < 1000
     assert f"the vocabulary has {run.vocabulary} tokens, not 5000" in run.notes[0]
     assert run.network.get_input_embeddings().weight.shape == (run.vocabulary, TINY.hidden)
+
+
+def test_a_run_that_goes_on_where_its_optimizer_is_slow_says_so(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "has_bfloat16", lambda device: True)
+    next(train(prepare(corpus, tmp_path / "model", TINY)))
+    monkeypatch.setattr(run_module, "has_bfloat16", lambda device: False)
+    run = prepare(corpus, tmp_path / "model", TINY, resume=True)
+    assert type(run.optimizers[0]).__name__ == "Muon"
+    assert [note.startswith("Muon is slow here") for note in run.notes] == [True]
 
 
 @pytest.mark.parametrize(("able", "optimizers"), [(True, ["Muon", "AdamW"]), (False, ["AdamW"])])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
@@ -117,15 +119,16 @@ def training(run: Run) -> str:
 
 
 def use(name: str, tokens: int) -> str:
+    folder = json.dumps(name, ensure_ascii=False)
     return f"""```
-ulam "Once" -m {name}
+ulam "Once" -m {shlex.quote(name)}
 ```
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("{name}")
-model = AutoModelForCausalLM.from_pretrained("{name}", dtype="float32")
+tokenizer = AutoTokenizer.from_pretrained({folder})
+model = AutoModelForCausalLM.from_pretrained({folder}, dtype="float32")
 prompt = tokenizer("Once", return_tensors="pt")
 out = model.generate(**prompt, do_sample=True, top_k=0, max_new_tokens={tokens})  # top_k=0: from the model as it is
 print(tokenizer.decode(out[0], skip_special_tokens=True))

@@ -93,6 +93,8 @@ class Run:
             notes.append(f"the vocabulary has {self.vocabulary} tokens, not {self.settings.vocabulary}: {why}")
         if not self.plan.muon:
             notes.append("AdamW moves all weights: this device has no bfloat16 arithmetic, without which Muon, the better one for matrices, is slow")
+        elif not self.half:
+            notes.append("Muon is slow here: the run began with it, and this device has no bfloat16 arithmetic")
         return notes
 
 

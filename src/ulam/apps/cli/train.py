@@ -196,8 +196,9 @@ class Line:
 
 def opening(run: Run) -> list[str]:
     """What the numbers mean, and what is trained on what."""
-    learnt, held = (sum(len(row) - 1 for row in rows) for rows in (run.rows, run.held))
+    learnt, held, watched = (sum(len(row) - 1 for row in rows) for rows in (run.rows, run.held, run.watched))
     source = "own text" if run.corpus.valid_sources else "the end of the text"
+    source += f"; on the way the first {short(watched)} are measured" if watched < held else ""
     facts = [f"{short(learnt)} tokens to learn from", f"{short(held)} held out ({source})", f"{short(run.weights)} weights"]
     facts.append(f"{run.device.type}, {'bfloat16' if run.half else 'float32'} products")
     resumed = [f"resumed at step {run.state.step}, best so far {run.lowest:.2f} nat (step {run.best.step})"] if run.history else []
