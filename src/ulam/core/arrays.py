@@ -28,7 +28,10 @@ def namespace(x: Array) -> Any:
 
 @cache
 def numpy_namespace() -> Any:
-    from array_api_compat import numpy  # as slow to import as NumPy itself, and help needs no arithmetic
+    """NumPy: from 2.1 on it speaks the standard itself; the wrapper for older ones takes as long to import as NumPy."""
+    if hasattr(np, "__array_api_version__"):
+        return np
+    from array_api_compat import numpy
 
     return numpy
 
