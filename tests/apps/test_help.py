@@ -62,7 +62,7 @@ def test_help_imports_nothing_heavy() -> None:
         return {*done.stderr.split()}
 
     assert not {*HEAVY} & modules("--help")
-    assert "array_api_compat.numpy" in modules("abc", "-m", "abc")  # the test can fail
+    assert {"tokenizers", "safetensors"} <= modules("Once", "--max-tokens", "1")  # the test can fail
 
 
 def test_version(ulam: Ulam) -> None:

@@ -60,3 +60,8 @@ def test_the_receipt_breaks_between_parts_only() -> None:
 def test_columns() -> None:
     rows = [("a", "12", "one two three four five six seven"), ("long", "3", ""), ("b", "", "x\n  deeper in")]
     assert columns(rows, width=36) == ("  a     12  one two three four five\n            six seven\n  long  3\n  b         x\n              deeper in\n")
+
+
+def test_an_interval_is_not_broken() -> None:
+    assert columns([("p", "a mass of the tokens in [0, 1]")], width=32, indent=0) == "p  a mass of the tokens in\n   [0, 1]\n"
+    assert columns([("p", "a mass of the tokens in (-inf, inf) nats")], width=34, indent=0) == "p  a mass of the tokens in\n   (-inf, inf) nats\n"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
+
+INTERVAL = re.compile(r"([\[(][^\s,()\[\]]+),[ \u00a0]([^\s,()\[\]]+[\])])")
 
 
 def columns(rows: Sequence[Sequence[str]], width: int, indent: int = 2) -> str:
@@ -19,9 +22,11 @@ def columns(rows: Sequence[Sequence[str]], width: int, indent: int = 2) -> str:
 
 
 def wrap(line: str, width: int) -> list[str]:
-    """A line as lines of at most `width` columns, all as far in as the first."""
+    """A line as lines of at most `width` columns, all as far in as the first. An interval stays whole: `[0, 1]`."""
     inside = " " * (len(line) - len(line.lstrip()))
-    return textwrap.wrap(line.strip(), width, initial_indent=inside, subsequent_indent=inside, break_on_hyphens=False)
+    bound = INTERVAL.sub("\\1,\u00a0\\2", line.strip())
+    lines = textwrap.wrap(bound, width, initial_indent=inside, subsequent_indent=inside, break_on_hyphens=False)
+    return [INTERVAL.sub("\\1, \\2", each) for each in lines]
 
 
 def flow(words: Sequence[str], width: int, indent: int = 2) -> str:

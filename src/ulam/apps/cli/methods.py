@@ -64,7 +64,7 @@ def select(name: str | None, kind: str | None) -> list[Method]:
 def table(chosen: list[Method]) -> str:
     """All methods, kind by kind."""
     blocks: list[str] = []
-    rows = [(method, (signature(method), ranges(method), method.summary)) for method in chosen]
+    rows = [(method, (signature(method), method.summary + ranges(method))) for method in chosen]
     for kind in dict.fromkeys(method.kind for method in chosen):
         blocks.append(f"{KINDS.get(kind, kind)}\n{columns([row for method, row in rows if method.kind == kind], width(sys.stdout))}")
     return "\n".join([*blocks, "one of them: ulam methods NAME\n"])
@@ -82,7 +82,7 @@ def signature(method: Method) -> str:
 def ranges(method: Method) -> str:
     """What the first parameter may be."""
     first = next(iter(parameters(method.stage)), None)
-    return first.describe() if first else ""
+    return f"; {first.name} in {first.describe()}" if first else ""
 
 
 def page(method: Method) -> str:
