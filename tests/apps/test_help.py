@@ -31,7 +31,7 @@ def test_help_fits_a_screen_and_begins_with_examples(ulam: Ulam) -> None:
     assert next(line for line in page if line.startswith("Usage:")) == "Usage: ulam [sample] PROMPT [STAGE ...] [FLAGS]"
 
 
-@pytest.mark.parametrize("verb", [["sample"], ["methods"], ["recipe", "show"], ["recipe"], []])
+@pytest.mark.parametrize("verb", [["sample"], ["methods"], ["recipe", "show"], ["recipe"], ["train"], []])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_verb_has_help_on_one_screen(ulam: Ulam, verb: list[str], flag: str) -> None:
     page = ulam(*verb, flag).out.splitlines()

@@ -54,8 +54,8 @@ def train(
       ulam train stories.txt -o tiny --resume        go on after a stop
       ulam train a.txt b.txt --valid c.txt -o tiny   measured on a text of its own
 
-    TEXT is UTF-8; a line <|endoftext|> stands between documents. DIR gets the weights (safetensors, also for
-    transformers), the tokenizer, a model card, and a picture of the loss.
+    TEXT is UTF-8; a line <|endoftext|> stands between documents. DIR gets the weights (safetensors,
+    also for transformers), the tokenizer, a model card, and a picture of the loss.
     """
     given = {"vocabulary": vocab, "context": context, "layers": layers, "hidden": hidden, "heads": heads}
     given |= {"kv_heads": kv_heads, "inner": inner, "steps": steps, "seed": seed}
