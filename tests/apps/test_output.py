@@ -329,7 +329,10 @@ def test_a_failed_sample_does_not_stop_the_others(ulam: Ulam, models: Callable[.
     result = ulam(*words)
     assert result.code == 3
     assert result.out == "\n---\n".join(each["text"] for each in document["samples"]) + "\n"
-    assert result.stderr.count("error: sample ") == failed
+    complaints = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.split(":")[1] for line in complaints[:3]] == [f" sample {i + 1} of 6" for i, reason in enumerate(reasons) if reason == "error"][:3]
+    assert complaints[3:] == ([f"error: and {failed - 3} more sample{'s' if failed > 4 else ''}"] if failed > 3 else [])
+    assert ulam(*words, "-q").stderr.splitlines() == complaints
     assert f"{failed} error" in result.receipt
     last = json.loads(ulam(*words, "--jsonl").out.splitlines()[-1])
     assert last["event"] == "error"

@@ -18,7 +18,7 @@ from .progress import Progress, after_a_second
 from .reading import read_prompt, unescape
 from .recipes import choose_recipe
 from .running import draw
-from .summary import summary
+from .summary import complaints, summary
 from .talk import say, silent
 from .typed import Typed
 
@@ -89,6 +89,8 @@ def sample(
         if watched and not quiet and is_terminal(sys.stderr):
             say(dim(visible(shown(text))), end="" if samples == 1 else "\n")
         code = draw(run, writer, Progress(samples, wanted=not quiet and not (watched and streams), beside_text=watched))
+    for line in complaints(run):
+        say(line)
     note(summary(run, given, joined, out))
     return code
 

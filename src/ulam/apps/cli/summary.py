@@ -14,11 +14,19 @@ from ...render.receipt import counted, number, receipt
 from ...render.terminal import is_terminal, width
 from .recipes import Given
 
+MOST = 3  # errors that are told one by one
+
+
+def complaints(run: Run) -> list[str]:
+    """The errors of single samples, a line each; of many, the first."""
+    failed = [sample for sample in run.samples if sample.error]
+    more = [f"error: and {counted(len(failed) - MOST, 'more sample')}"] if len(failed) > MOST else []
+    return [*(f"error: sample {sample.index + 1} of {run.n}: {sample.error}" for sample in failed[:MOST]), *more]
+
 
 def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
-    """The errors of single samples, a line each, and the receipt."""
+    """The receipt."""
     samples = run.samples
-    errors = [f"error: sample {sample.index + 1} of {len(samples)}: {sample.error}" for sample in samples if sample.error]
     tokens = sum(len(sample.tokens) for sample in samples)
     first = samples[0]
     parts = [run.model.name]
@@ -32,14 +40,14 @@ def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
         parts += [f"log-prob: model {number(first.model_log_prob)}, recipe {number(first.recipe_log_prob)} nats"]
     parts += [endings(samples, run)]
     parts += [f"saved {out}"] if out is not None else []
-    return "\n".join([*errors, receipt(parts, width(sys.stderr) if is_terminal(sys.stderr) else None)])
+    return receipt(parts, width(sys.stderr) if is_terminal(sys.stderr) else None)
 
 
 def endings(samples: Samples, run: Run) -> str:
     """Why the samples have no more tokens: `stopped: length`, `stopped: 3 length, 1 stop "END"`, `cancelled`."""
     counts = Counter(ending(sample, run) for sample in samples)
-    if run.cancelled and len(counts) == 1:
-        return next(iter(counts))
+    if {*counts} == {"cancelled"}:
+        return "cancelled"
     return "stopped: " + ", ".join(reason if len(samples) == 1 else f"{count} {reason}" for reason, count in counts.most_common())
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Write to standard error now. Nothing happens where there is none."""
+    """Write to standard error now. Nothing happens where nobody listens."""
     if sys.stderr is not None:
-        sys.stderr.write(text + end)
-        sys.stderr.flush()
+        with suppress(BrokenPipeError):
+            sys.stderr.write(text + end)
+            sys.stderr.flush()
 
 
 def silent(text: str) -> None:
