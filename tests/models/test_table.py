@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ulam
 from ulam.core.errors import ModelError, StaleState, TokenOutOfRange, UsageError
 from ulam.models import IID, LanguageModel, Table, abc, alphabet
 
@@ -173,4 +174,20 @@ def test_letters_for_a_vocabulary_that_was_not_given() -> None:
 def test_fingerprints_follow_the_probabilities() -> None:
     models = [abc(), IID((0.25, 0.5, 0.25)), IID((0.5, 0.25, 0.25), alphabet("abd")), drafts(), Table({(): (1, 0)}, alphabet("ab"))]
     assert len({model.fingerprint for model in models}) == len(models)
-    assert abc().fingerprint == IID((0.5, 0.25, 0.25)).fingerprint
+    assert abc().fingerprint == IID((0.5, 0.25, 0.25)).fingerprint == IID((F(1, 2), F(1, 4), F(1, 4))).fingerprint
+    assert Table({(): (1, 0)}, alphabet("ab")).fingerprint == models[-1].fingerprint
+
+
+def test_a_function_is_never_hashed_and_never_called_for_a_fingerprint() -> None:
+    """A Markov chain has no row after the empty prefix, and two of them may differ after any prefix."""
+
+    def chain(stay: float, **more: Any) -> Table:
+        rows = ((stay, 1 - stay), (1 - stay, stay))
+        return Table({(): (0.5, 0.5)}, alphabet("ab"), otherwise=lambda prefix: rows[prefix[-1]], **more)
+
+    one, two = chain(0.25), chain(0.75)
+    assert one.fingerprint == one.fingerprint != two.fingerprint
+    assert chain(0.25, fingerprint="quarter").fingerprint == "quarter"
+    rootless = Table({}, alphabet("ab"), otherwise=lambda prefix: ((1, 0), (0, 1))[prefix[-1]])
+    assert isinstance(rootless, LanguageModel)
+    assert ulam.sample(rootless, [1], max_tokens=3).meta["model"]["id"] == rootless.fingerprint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from string import ascii_letters
@@ -21,6 +22,11 @@ Prefix: TypeAlias = tuple[int, ...]
 
 Row: TypeAlias = Sequence[SupportsFloat]
 """Probabilities of the next token, one a token: floats or fractions."""
+
+
+def digest(*parts: object) -> str:
+    """A short sha256 of plain values: tuples, lists, numbers and bytes."""
+    return f"sha256:{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
 def alphabet(characters: str, *, end: str | None = None) -> Vocabulary:
@@ -57,6 +63,8 @@ class Table:
                 A prefix is all tokens of a row, the prompt included; the empty one is legal.
     vocabulary  the V tokens; `alphabet("ab")` makes one
     otherwise   a function from prefix to probabilities, for every prefix that is not in `rows`
+    fingerprint what stands for the probabilities in a record. Without it: a hash of vocabulary and rows, the same
+                everywhere; with `otherwise`, which cannot be hashed, a random one that this object alone has
 
     Probabilities are V numbers, none negative, that add to one within 1e-9. Logits are their logarithms, float64 [B, V];
     `-inf` for 0. Raises `ModelError` for a row that is no distribution, or a prefix that has none.
@@ -65,16 +73,25 @@ class Table:
     context_limit: int | None = None
     capabilities = frozenset({"batch_invariant"})
 
-    def __init__(self, rows: Mapping[Prefix, Row], vocabulary: Vocabulary, *, otherwise: Callable[[Prefix], Row] | None = None, name: str = "table"):
+    def __init__(
+        self,
+        rows: Mapping[Prefix, Row],
+        vocabulary: Vocabulary,
+        *,
+        otherwise: Callable[[Prefix], Row] | None = None,
+        name: str = "table",
+        fingerprint: str | None = None,
+    ):
         self.name, self.vocabulary, self._otherwise = name, vocabulary, otherwise
+        self._fingerprint = fingerprint if fingerprint or not otherwise else f"object:{os.urandom(8).hex()}"
         self._rows = {tuple(vocabulary.check(i) for i in prefix): self._logits(prefix, row) for prefix, row in rows.items()}
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the vocabulary and the rows. Of a function only the row after the empty prefix enters."""
-        root = [] if self._otherwise is None else [float(p) for p in self._otherwise(())]
-        parts = (self.vocabulary.tokens, self.vocabulary.ends, sorted((prefix, row.tolist()) for prefix, row in self._rows.items()), root)
-        return f"sha256:{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+        if self._fingerprint is None:
+            rows = sorted((prefix, row.tolist()) for prefix, row in self._rows.items())
+            self._fingerprint = digest(self.vocabulary.tokens, self.vocabulary.ends, rows)
+        return self._fingerprint
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}: {len(self.vocabulary)} tokens)"
@@ -128,7 +145,9 @@ class IID(Table):
     def __init__(self, probs: Row, vocabulary: Vocabulary | None = None, *, name: str = "iid"):
         if vocabulary is None and len(probs) > len(ascii_letters):
             raise ModelError(f"there are {len(ascii_letters)} letters for {len(probs)} tokens", fix="give a vocabulary")
-        super().__init__({}, vocabulary or alphabet(ascii_letters[: len(probs)]), otherwise=lambda prefix: probs, name=name)
+        vocabulary = vocabulary or alphabet(ascii_letters[: len(probs)])
+        fingerprint = digest(vocabulary.tokens, vocabulary.ends, "iid", [float(p) for p in probs])
+        super().__init__({}, vocabulary, otherwise=lambda prefix: probs, name=name, fingerprint=fingerprint)
         self._after(())
 
 
