@@ -19,8 +19,8 @@ from ulam.core.arrays import (
     first_max,
     keep,
     log_softmax,
+    reach,
     row_sum,
-    running_sum,
     softmax,
     sort_down,
     support,
@@ -137,11 +137,15 @@ def test_small_helpers_agree_on_both_libraries() -> None:
         assert arrays.row_max(x).tolist() == [[5.0], [7.0]]
 
 
-def test_running_sums_are_in_float64_and_in_order() -> None:
-    x = np.array([[1e8, 1.0, -1e8]], np.float32)
-    for each in (x, torch.asarray(x)):
-        assert to_numpy(running_sum(each)).dtype == np.float64
-        assert running_sum(each).tolist() == [[1e8, 1e8 + 1, 1.0]]
+def test_how_many_tokens_reach_a_share_of_the_mass() -> None:
+    weights = np.array([[4.0, 2.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    for each in (weights, torch.asarray(weights)):
+        assert reach(each, 0.75, 0.0).tolist() == [[2], [3]]
+        assert reach(each, np.array([0.5, 0.0]), 0.0).tolist() == [[1], [1]]
+        assert reach(each, np.array([1.0, 0.76]), 0.0).tolist() == [[4], [4]]
+        assert reach(each, 0.76, 0.02).tolist() == [[2], [3]]  # the slack keeps, and no more than it says
+    single = torch.asarray([[1.0, 2.0**-24, 1.0]], dtype=torch.float32)
+    assert reach(single, 0.5 + 2.0**-27, 0.0).tolist() == [[2]]  # added in float64: in float32 the second token would add nothing
 
 
 @pytest.mark.parametrize(

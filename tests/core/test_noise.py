@@ -250,7 +250,16 @@ def test_rows_that_cannot_be_drawn_from(row: list[float], coupling: Any) -> None
         PhiloxNoise(0).categorical(np.array([row]), Address([0], [0]), coupling)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [Address(0, 2**32), Address(0, 0, lane=2**24), Address([-1], 0), Address(0, 1.9), Address(2**64, 0), Address(0, [True])],
+    ids=["position", "lane", "negative", "fraction", "sequence", "bool"],
+)
+def test_an_address_that_would_wrap_is_refused(address: Address) -> None:
+    with pytest.raises(OutOfRange, match="of an address"):
+        PhiloxNoise(1).uniform(address)
+
+
 def test_more_tokens_than_lanes_are_refused() -> None:
-    wide = np.broadcast_to(0.0, (1, 2**24 + 1))
-    with pytest.raises(OutOfRange, match="largest token id under Gumbel coupling=16777216"):
-        PhiloxNoise(1).categorical(wide, Address([0], [0]), coupling="gumbel")
+    with pytest.raises(OutOfRange, match="lane of an address"):
+        PhiloxNoise(1).categorical(np.broadcast_to(0.0, (1, 2**24 + 1)), Address([0], [0]), coupling="gumbel")

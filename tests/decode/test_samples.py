@@ -91,7 +91,7 @@ def test_an_impossible_token_of_the_model_is_null() -> None:
     broken = Tree(lambda prefix: [math.nan] * 2, [b"a", b"b"], logits=True)
     (sample,) = ulam.sample(broken, [[0]], "", seed=1)
     data = sample.to_dict(broken.vocabulary)
-    assert data["error"] == "the logits hold NaN, +inf or no finite entry (position 0)"
+    assert data["error"].splitlines()[0] == "the logits hold NaN, +inf or no finite entry (row 0, position 0)"
     assert (data["finish_reason"], data["steps"], data["model_log_prob"]) == ("error", [], 0.0)
 
 

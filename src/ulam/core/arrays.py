@@ -143,10 +143,14 @@ def sort_down(z: Array) -> Array:
     return -namespace(z).sort(-z, axis=-1)
 
 
-def running_sum(x: Array) -> Array:
-    """Cumulative sums in float64, one after the other."""
-    xp = namespace(x)
-    return xp.cumulative_sum(xp.astype(x, xp.float64), axis=-1)
+def reach(weights: Array, share: Any, delta: float) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """How many of the first tokens of every row reach `share` (scalar or [B]) of its mass, [B, 1]; `delta` is the slack.
+
+    The running sum is float64, one token after the other, on the host, where draws are made too: a device's own scan
+    may add in another order for another batch.
+    """
+    mass = np.cumsum(to_numpy(weights).astype(np.float64), axis=-1)
+    return (mass < np.reshape(share, (-1, 1)) * mass[:, -1:] * (1 - delta)).sum(axis=-1, keepdims=True) + 1
 
 
 def upper_set(values: Array, count: Array | int, ranked: Array = None) -> Array:

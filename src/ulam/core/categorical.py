@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array, as_logits, entropy, log_softmax, namespace, row_max, row_sum, support, to_numpy
+from .arrays import Array, as_logits, entropy, finite_rows, log_softmax, namespace, row_max, row_sum, support, to_numpy
+from .errors import InvalidLogits
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +21,10 @@ class Categorical:
 
     @classmethod
     def of(cls, logits: Array) -> Categorical:
-        """From logits [V] or [B, V], nats, up to a constant a row. Each row needs a finite entry and no NaN."""
+        """From logits [V] or [B, V], nats, up to a constant a row. Raises `InvalidLogits` for NaN, +inf or nothing finite."""
         z = as_logits(logits)
+        if not finite_rows(z).all():
+            raise InvalidLogits("the logits hold NaN, +inf or no finite entry")
         return cls(log_softmax(z[None, :])[0, :]) if z.ndim == 1 else cls(log_softmax(z))
 
     @property

@@ -39,6 +39,7 @@ class UlamError(Exception):
 
     def __str__(self) -> str:
         where = [f"stage {self.stage}"] if self.stage and self.stage not in self.what else []
+        where += [f"row {self.row}"] if self.row is not None else []
         where += [f"position {self.position}"] if self.position is not None else []
         text = self.what + (f" ({', '.join(where)})" if where else "")
         return text + (f"\n  fix: {self.fix}" if self.fix else "")

@@ -106,6 +106,8 @@ class Transform(Stage):
         """Logits [B, V], nats, to logits [B, V] of the same type (half precision becomes float32); nothing is written to."""
         z = as_logits(logits)
         context = context or Context()
+        if z.ndim != 2:
+            raise UsageError(f"{self.name}: logits have shape {list(z.shape)}; a stage takes rows [B, V]", stage=self.name, fix="logits[None, :]")
         rows, width = z.shape
         if context.rows and len(context.rows) != rows:
             raise UsageError(f"{self.name}: {rows} rows of logits and {len(context.rows)} histories", stage=self.name, fix="one history a row, or none at all")

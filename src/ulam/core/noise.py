@@ -105,12 +105,13 @@ class PhiloxNoise:
         self.seed = check_seed(seed)
 
     def bits(self, address: Address) -> NDArray[np.uint64]:
-        """64 random bits at every address: output word 0 above word 1."""
-        sequence, position, lane = (np.asarray(x, dtype=np.uint64) for x in (address.sequence, address.position, address.lane))
-        sequence, position, lane = np.broadcast_arrays(sequence, position, lane)
+        """64 random bits at every address: output word 0 above word 1. `OutOfRange` for a field that does not fit its word."""
+        sequence, position, lane = np.broadcast_arrays(
+            words_of(address.sequence, "sequence", 64), words_of(address.position, "position", 32), words_of(address.lane, "lane", 24)
+        )
         low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
         second = np.uint64(int(address.purpose) << 24) | lane
-        words = (position & low, second & low, sequence & low, sequence >> shift)
+        words = (position, second, sequence & low, sequence >> shift)
         x0, x1, _, _ = philox(tuple(w.astype(np.uint32) for w in words), (self.seed & 0xFFFFFFFF, self.seed >> 32))  # type: ignore[arg-type]
         return (x0.astype(np.uint64) << shift) | x1.astype(np.uint64)
 
@@ -142,8 +143,7 @@ class PhiloxNoise:
         if not bool(np.isfinite(top).all()):
             raise InvalidLogits("a row to draw from has NaN, +inf or no finite entry")
         if coupling == "gumbel":
-            width = check_word(log_probs.shape[-1] - 1, "the largest token id under Gumbel coupling", bits=24) + 1
-            lanes = Address(column(address.sequence), column(address.position), address.purpose, np.arange(width, dtype=np.uint64))
+            lanes = Address(column(address.sequence), column(address.position), address.purpose, np.arange(log_probs.shape[-1], dtype=np.uint64))
             keys = np.where(log_probs > -np.inf, log_probs - top + self.gumbel(lanes), -np.inf)
             return np.argmax(keys, axis=-1)
         return inverse_cdf(np.exp(log_probs - top), self.uniform(address))
@@ -151,7 +151,15 @@ class PhiloxNoise:
 
 def column(x: ArrayLike) -> NDArray[Any]:
     """A field of an address, one entry a row, ready to meet one lane a token."""
-    return np.asarray(x, dtype=np.uint64).reshape(-1, 1)
+    return np.asarray(x).reshape(-1, 1)
+
+
+def words_of(x: ArrayLike, name: str, bits: int) -> NDArray[np.uint64]:
+    """A field of an address as whole numbers of so many bits: a number that wrapped would use an address twice."""
+    field = np.asarray(x)
+    if field.size and (field.dtype.kind not in "iu" or int(field.min()) < 0 or int(field.max()) >= 2**bits):
+        raise OutOfRange(f"{name} of an address is not a whole number from 0 to 2^{bits} - 1", parameter=name)
+    return field.astype(np.uint64)
 
 
 def check_seed(seed: Any) -> int:

@@ -196,5 +196,8 @@ def parameters(stage: Any) -> tuple[Parameter, ...]:
 
 @cache
 def declared(stage: Any) -> tuple[Parameter, ...]:
+    hidden = [f.name for f in dataclasses.fields(stage) if "parameter" not in f.metadata and f.compare]
+    if hidden:  # a recipe's text, its id and the stacking of rows would not see it
+        raise TypeError(f"{stage.__name__}: {', '.join(hidden)} must be declared with parameter(...)")
     fields = [f for f in dataclasses.fields(stage) if "parameter" in f.metadata]
     return tuple(Parameter(name=f.name, first=f is fields[0], default=f.default, **f.metadata["parameter"]) for f in fields)

@@ -8,9 +8,13 @@ position, never on its place or its mates.
 from __future__ import annotations
 
 import secrets
+import signal
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -102,13 +106,13 @@ class Run(Iterator[Event]):
         self,
         model: LanguageModel,
         prompts: Prompt | Sequence[Prompt],
-        recipe: str | Recipe | Sequence[str | Recipe] = "",
+        recipe: str | Recipe | Sequence[str | Recipe],
         *,
-        n: int = 1,
-        max_tokens: int = 256,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-        sequence: int | Sequence[int] | None = None,
+        n: int,
+        max_tokens: int,
+        seed: int | None,
+        stop: str | Sequence[str],
+        sequence: int | Sequence[int] | None,
     ):
         texts, self.prompts = read_prompts(model, prompts)
         recipes = read_recipes(recipe, len(texts))
@@ -217,7 +221,17 @@ def full(model: LanguageModel, row: Row) -> bool:
     return model.context_limit is not None and len(row.history.prompt) + len(row.tokens) >= model.context_limit
 
 
-def stream(model: LanguageModel, prompts: Prompt | Sequence[Prompt], recipe: str | Recipe | Sequence[str | Recipe] = "", **settings: Any) -> Run:
+def stream(
+    model: LanguageModel,
+    prompts: Prompt | Sequence[Prompt],
+    recipe: str | Recipe | Sequence[str | Recipe] = "",
+    *,
+    n: int = 1,
+    max_tokens: int = 256,
+    seed: int | None = None,
+    stop: str | Sequence[str] = (),
+    sequence: int | Sequence[int] | None = None,
+) -> Run:
     """Draw samples token by token: an iterator of events, with `cancel()` and `samples`.
 
     prompts     a text, a list of token ids, or a list of these (arrays and generators too)
@@ -232,7 +246,7 @@ def stream(model: LanguageModel, prompts: Prompt | Sequence[Prompt], recipe: str
     Raises `UsageError` and its kinds for anything wrong with the arguments, before any work; what only the model knows
     (`EmptyPrompt`: it has no start token) comes with the first event.
     """
-    return Run(model, prompts, recipe, **settings)
+    return Run(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -243,16 +257,49 @@ class Interrupted(KeyboardInterrupt):
         self.samples = samples
 
 
-def sample(model: LanguageModel, prompts: Prompt | Sequence[Prompt], recipe: str | Recipe | Sequence[str | Recipe] = "", **settings: Any) -> Samples:
+def sample(
+    model: LanguageModel,
+    prompts: Prompt | Sequence[Prompt],
+    recipe: str | Recipe | Sequence[str | Recipe] = "",
+    *,
+    n: int = 1,
+    max_tokens: int = 256,
+    seed: int | None = None,
+    stop: str | Sequence[str] = (),
+    sequence: int | Sequence[int] | None = None,
+) -> Samples:
     """Draw samples and return them all. Arguments as `stream`. The same seed gives the same text alone, in a batch, streamed.
 
-    A row that fails (`finish_reason` "error") does not stop the others. Ctrl-C raises `Interrupted`, which keeps them.
+    A row that fails (`finish_reason` "error") does not stop the others. Ctrl-C ends the run after the current step and
+    raises `Interrupted`, which keeps what was drawn.
     """
-    run = stream(model, prompts, recipe, **settings)
+    run = stream(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence)
     try:
-        for _ in run:
-            pass
-    except KeyboardInterrupt:
+        with cancelling(run):
+            for _ in run:
+                pass
+    except KeyboardInterrupt:  # from the model, or a second Ctrl-C
         run.close()
         raise Interrupted(run.samples) from None
+    if run.cancelled:
+        raise Interrupted(run.samples)
     return run.samples
+
+
+@contextmanager
+def cancelling(run: Run) -> Iterator[None]:
+    """Inside, the first Ctrl-C cancels the run, which ends after its current step; the second raises `KeyboardInterrupt`."""
+    if threading.current_thread() is not threading.main_thread():  # signals are handled in the main thread only
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if run.cancelled:
+            raise KeyboardInterrupt
+        run.cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -130,7 +130,8 @@ class Samples(Sequence[Sample]):
         return iter(self.items)
 
     def __repr__(self) -> str:
-        lines = [f"Samples({len(self)} from {self.meta.get('model')}, seed {self.seed})"]
+        model = self.meta.get("model", {}).get("name", "a model")
+        lines = [f"Samples({len(self)} from {model}, seed {self.seed})"]
         lines += [f"  [{s.index}] {s.text[:70]!r}{'...' if len(s.text) > 70 else ''} ({len(s.tokens)} tokens, {s.finish_reason})" for s in self.items[:20]]
         return "\n".join(lines + ([f"  ... and {len(self) - 20} more"] if len(self) > 20 else []))
 
@@ -153,3 +154,5 @@ class Samples(Sequence[Sample]):
                 file.write(document)
         except FileExistsError:
             raise UsageError(f"{path} exists", fix="another path, or force=True") from None
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {(error.strerror or 'not a file').lower()}", fix="a path in a folder that is there") from None

@@ -53,12 +53,14 @@ def mend(z: Array, stage: Transform | None, context: Context, failures: Failures
     for row in set(np.flatnonzero(~good).tolist()) - failures.keys():
         position = context.rows[row].position if row < len(context.rows) else None
         if stage is None:
-            failures[row] = InvalidLogits("the logits hold NaN, +inf or no finite entry", row=row, position=position)
-        elif bool(xp.any(xp.isnan(z[row, :]))):
-            failures[row] = InvalidLogits(f"{stage.name} made NaN: a fault of the method", stage=stage.name, row=row, position=position)
+            what = "the logits hold NaN, +inf or no finite entry"
+            failures[row] = InvalidLogits(what, row=row, position=position, fix="look at the model: its weights, or products in a type too small")
+        elif not bool(xp.all(z[row, :] < float("inf"))):
+            failures[row] = InvalidLogits(f"{stage.name} made NaN or +inf: a fault of the method", stage=stage.name, row=row, position=position)
         else:
             count = 0 if before is None else int(xp.sum(xp.astype(support(before[row, :]), xp.int64)))
-            failures[row] = EmptySupport(f"{stage.name} left no token of {count}", stage=stage.name, row=row, position=position)
+            what = f"{stage.name} left no token of {count}"
+            failures[row] = EmptySupport(what, stage=stage.name, row=row, position=position, fix=f"a {stage.name} that allows more, or none")
     return xp.where(like(z, good, xp.bool)[:, None], z, like(z, 0.0))
 
 

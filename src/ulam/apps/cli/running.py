@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-
-from ...decode import Run, TokenEvent
+from ...decode import Run, TokenEvent, cancelling
 from .output import Writer
 from .progress import Progress
 
@@ -37,22 +31,3 @@ def draw(run: Run, writer: Writer, progress: Progress) -> int:
     code = INTERRUPTED if run.cancelled else ROW_ERRORS if failed else 0
     writer.end(run, code, f"{len(failed)} of {run.n} samples ended in error: {failed[0].error}" if failed else None)
     return code
-
-
-@contextmanager
-def cancelling(run: Run) -> Iterator[None]:
-    """Inside, the first Ctrl-C cancels the run, which ends after its current step; the second raises `KeyboardInterrupt`."""
-    if threading.current_thread() is not threading.main_thread():  # signals are handled in the main thread only
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if run.cancelled:
-            raise KeyboardInterrupt
-        run.cancel()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

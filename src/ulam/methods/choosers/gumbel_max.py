@@ -2,15 +2,16 @@
 
 Math      u_i = (2k + 1) 2^-53 with k uniform in [0, 2^52), one a token (lane = token id); g_i = -ln(-ln u_i);
           token = argmax over the support of z_i - max z + g_i, ties to the lowest id. P(token = i) = p_i, as `categorical`.
-          Because each token has noise of its own, draws from two different rows at the same address agree as often
-          as such coupling can make them: common random numbers for comparing recipes.
+          Each token has noise of its own, so draws from rows p and q at one address agree with probability
+          sum_i 1 / sum_j max(p_j / p_i, q_j / q_i), at least (1 - TV) / (1 + TV): common random numbers for comparing recipes.
 Shapes    logits [B, V] nats; returns token ids [B].
 Neutral   none
 Edges     a forbidden token has no key; V = 1 gives token 0; V is at most 2^24.
 Errors    InvalidLogits for a row with NaN or nothing finite.
 Cost      O(V) uniforms and two logarithms a token.
 Claims    law, batch, history, fork
-Source    Gumbel 1954, "Statistical theory of extreme values"; Maddison, Tarlow, Minka 2014, "A* sampling", arXiv 1411.0030.
+Source    Gumbel 1954, "Statistical theory of extreme values"; Maddison, Tarlow, Minka 2014, "A* sampling", arXiv 1411.0030;
+          for the coupling: Daliri, Musco, Suresh 2024, "Coupling without communication", arXiv 2408.07978.
 Elsewhere vLLM draws by an exponential race (the same law), SGLang's seeded path hashes to 32 bits, exllamav3, mlx-lm and
           ollama add Gumbel noise from their own streams.
 """

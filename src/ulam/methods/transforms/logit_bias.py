@@ -11,7 +11,7 @@ Errors    OutOfRange for an infinite value or a token given twice; NeedsTokenize
 Cost      O(V), and O(1) a token of the map
 Claims    base, relabel
 Source    OpenAI, API reference, 2021 (`logit_bias`).
-Elsewhere OpenAI and vLLM clamp to +-100 without saying so; vLLM adds before the penalties, SGLang after grammar and penalties;
+Elsewhere OpenAI refuses values outside +-100, vLLM clamps them without saying so and adds before the penalties, SGLang after grammar and penalties;
           exllamav3 ignores 0, NaN and +inf and takes -inf as a ban.
 """
 

@@ -4,7 +4,8 @@ Math      keep every i with p_i >= a max p, that is z_i - max z >= ln a. All tok
           token always does. A fixed number of nats below the maximum: the cut is wide where the row is flat.
 Shapes    logits [B, V] nats; a scalar or [B], a ratio of probabilities, [0, 1]; returns [B, V].
 Neutral   a = 0
-Edges     a = 1 keeps all tied maxima; -inf never enters; V = 1 is unchanged.
+Edges     a = 1 keeps all tied maxima; -inf never enters; V = 1 is unchanged. The comparison of logits has a
+          slack of 2^-40 nats (float32: 2^-20) for rounding.
 Errors    OutOfRange outside [0, 1]; for a value that looks like a per cent the message shows the fraction.
 Cost      O(V), one pass after the maximum; nothing is normalised.
 Claims    base, order, argmax, relabel, monotone (the kept set shrinks as a grows), idempotent, ratios. Does not commute with

@@ -5,7 +5,7 @@ Math      order the support by probability, ties by id; c_j = mass of the first 
           Mass is measured on the row as it enters the stage, normalised over the support left by earlier stages.
 Shapes    logits [B, V] nats; p scalar or [B], a probability, [0, 1]; returns [B, V].
 Neutral   p = 1 (nothing is computed)
-Edges     p = 0 keeps one token; if rounding leaves c_V < p all stay; V = 1 is unchanged.
+Edges     p = 0 keeps one token; V = 1 is unchanged. c_j >= p has a slack of 2^-40 (float32: 2^-20) for rounding.
 Errors    OutOfRange outside [0, 1]; for a value that looks like a per cent the message shows the fraction.
 Cost      O(V log V): one sort of the row's values.
 Claims    base, order, argmax, relabel, monotone (the kept set grows with p), ratios. Not idempotent: (1/2, 1/4, 1/4) with
@@ -13,8 +13,8 @@ Claims    base, order, argmax, relabel, monotone (the kept set grows with p), ra
 Source    Holtzman, Buys, Du, Forbes, Choi 2019, "The curious case of neural text degeneration", arXiv 1904.09751.
 Elsewhere transformers and vLLM sum from the tail and drop while the tail mass <= 1 - p, so among ties the highest ids
           survive. SGLang: one token more at exact equality, measured before top_k. llama.cpp, koboldcpp, ollama: as here,
-          tie order unspecified; defaults 0.95 (llama.cpp) and 0.9 (ollama) apply unless written. mlx-lm: every token tied
-          with the last kept one stays. p = 0: vLLM and SGLang refuse, mlx-lm and ollama switch the stage off.
+          tie order unspecified; defaults 0.95 (llama.cpp) and 0.9 (ollama) apply unless written. p = 0: vLLM and SGLang
+          refuse, mlx-lm and ollama switch the stage off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction as F
 
-from ...core.arrays import Array, column, keep, namespace, running_sum, slack, sort_down, upper_set
+from ...core.arrays import Array, keep, namespace, reach, slack, sort_down, upper_set
 from ...core.claims import BASE, Case
 from ...core.context import Context
 from ...core.method import Transform
@@ -36,10 +36,8 @@ class TopP(Transform):
     def apply(self, z: Array, context: Context) -> Array:
         xp = namespace(z)
         ranked = sort_down(z)
-        mass = running_sum(xp.exp(ranked - ranked[:, :1]))
-        target = column(self.p, mass) * mass[:, -1:] * (1 - slack(z))
-        before = xp.sum(xp.astype(mass < target, xp.int64), axis=-1, keepdims=True)
-        return keep(z, upper_set(z, before + 1, ranked))
+        count = reach(xp.exp(ranked - ranked[:, :1]), self.p, slack(z))
+        return keep(z, upper_set(z, count, ranked))
 
 
 CLAIMS = (*BASE, "order", "argmax", "relabel", "monotone", "ratios")

@@ -6,7 +6,8 @@ Math      l_i = ln p_i, H = -sum p_i l_i over the support, deviation d_i = | -l_
           rounding tie.
 Shapes    logits [B, V] nats; p scalar or [B], a probability, [0, 1]; returns [B, V].
 Neutral   p = 1 (nothing is computed)
-Edges     p = 0 keeps the single most typical token; the most likely token may go; V = 1 is unchanged.
+Edges     p = 0 keeps the single most typical token; the most likely token may go; V = 1 is unchanged. Mass >= p has a
+          slack of 2^-40 (float32: 2^-20) for rounding.
 Errors    OutOfRange outside [0, 1]; for a value that looks like a per cent the message shows the fraction.
 Cost      O(V log V): two sorts.
 Claims    base, relabel, monotone (the kept set grows with p), ratios. Not order, not argmax: a token more likely than the
@@ -22,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction as F
 
-from ...core.arrays import Array, column, entropy, keep, log_softmax, namespace, running_sum, slack, upper_set
+from ...core.arrays import Array, entropy, keep, log_softmax, namespace, reach, slack, upper_set
 from ...core.claims import BASE, Case
 from ...core.context import Context
 from ...core.method import Transform
@@ -38,10 +39,8 @@ class TypicalP(Transform):
         log_probs = log_softmax(z)
         typical = -xp.round(xp.abs(log_probs + entropy(log_probs)) / slack(z))
         order = xp.argsort(-typical, axis=-1, stable=True)
-        mass = running_sum(xp.exp(xp.take_along_axis(log_probs, order, axis=-1)))
-        target = column(self.p, mass) * mass[:, -1:] * (1 - slack(z))
-        before = xp.sum(xp.astype(mass < target, xp.int64), axis=-1, keepdims=True)
-        return keep(z, upper_set(typical, before + 1))
+        count = reach(xp.exp(xp.take_along_axis(log_probs, order, axis=-1)), self.p, slack(z))
+        return keep(z, upper_set(typical, count))
 
 
 CLAIMS = (*BASE, "relabel", "monotone", "ratios")
