@@ -49,15 +49,18 @@ class Stage:
         for each in parameters(self):
             object.__setattr__(self, each.name, each.check(getattr(self, each.name), self.name))
 
+    def written(self) -> list[tuple[Parameter, Any]]:
+        """The parameters that are not at their default, with their values."""
+        return [(p, getattr(self, p.name)) for p in parameters(self) if p.required or getattr(self, p.name) != p.default]
+
     def __str__(self) -> str:
         """The stage as recipe text, defaults left out."""
-        shown = [(p, getattr(self, p.name)) for p in parameters(self)]
-        written = [(p, printed(p, v)) for p, v in shown if p.required or v != p.default]
-        if not written:
+        shown = [(p, printed(p, value)) for p, value in self.written()]
+        if not shown:
             return self.name
-        if len(written) == 1 and written[0][0].name == shown[0][0].name:
-            return f"{self.name}={written[0][1]}"
-        return f"{self.name}({', '.join(text if p.required else f'{p.name}={text}' for p, text in written)})"
+        if len(shown) == 1 and shown[0][0].first:
+            return f"{self.name}={shown[0][1]}"
+        return f"{self.name}({', '.join(text if p.required else f'{p.name}={text}' for p, text in shown)})"
 
     def bind(self: S, vocabulary: Vocabulary) -> S:
         """The same stage with tokens given as text turned into ids. Raises `NeedsTokenizer`, `TokenOutOfRange`."""

@@ -18,7 +18,6 @@ from typing import Any, cast
 
 from ..core.errors import RecipeError
 from ..core.method import Stage
-from ..core.parameter import parameters
 from ..core.values import WORD, Word, print_value
 from ..methods import find
 from .parse import build
@@ -30,8 +29,7 @@ def to_data(stages: tuple[Stage, ...]) -> dict[str, Any]:
     """Stages as plain lists, maps, numbers and strings."""
     out: list[dict[str, Any]] = []
     for stage in stages:
-        written = {p.name: plain(getattr(stage, p.name)) for p in parameters(stage) if p.required or getattr(stage, p.name) != p.default}
-        out.append({"stage": stage.name, **written})
+        out.append({"stage": stage.name, **{p.name: plain(value) for p, value in stage.written()}})
     return {"stages": out}
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...core.errors import UsageError
-from ...core.parameter import parameters
+from ...core.method import Stage
 from ...core.values import Word
 from ...methods import find
 from ...recipe import Recipe
@@ -61,18 +61,17 @@ def remark(recipe: Recipe, stage: Any) -> str:
 def python(recipe: Recipe) -> str:
     """Code that makes the recipe."""
     imports = sorted({f"from {type(stage).__module__} import {type(stage).__name__}" for stage in recipe.stages})
-    values = [value for stage in recipe.stages for value in written(stage).values()]
-    calls = [f"{type(stage).__name__}({', '.join(arguments(stage))})" for stage in recipe.stages]
+    values = [value for stage in recipe.stages for _, value in arguments(stage)]
+    calls = [f"{type(stage).__name__}({', '.join(f'{name}={literal(value)}' for name, value in arguments(stage))})" for stage in recipe.stages]
     if any(isinstance(token, Word) for value in values if isinstance(value, dict) for token in value):
         imports.insert(0, "from ulam.core.values import Word")
     return "\n".join(["from ulam import Recipe", *imports, "", f"recipe = Recipe([{', '.join(calls)}])"])
 
 
-def written(stage: Any) -> dict[str, Any]:
+def arguments(stage: Stage) -> list[tuple[str, Any]]:
     """The parameters that are not at their default; a token map as a map."""
-    given = {p.name: (p, getattr(stage, p.name)) for p in parameters(stage)}
-    return {name: dict(value) if p.kind is dict else value for name, (p, value) in given.items() if p.required or value != p.default}
+    return [(p.name, dict(value) if p.kind is dict else value) for p, value in stage.written()]
 
 
-def arguments(stage: Any) -> list[str]:
-    return [f"{name}={f'float({str(value)!r})' if isinstance(value, float) and math.isinf(value) else repr(value)}" for name, value in written(stage).items()]
+def literal(value: Any) -> str:
+    return f"float({str(value)!r})" if isinstance(value, float) and math.isinf(value) else repr(value)
