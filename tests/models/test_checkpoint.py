@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -25,7 +27,7 @@ from ulam.models.checkpoint import Checkpoint, Weights, is_pickle, read_config
 def refused(folder: Path) -> ModelError:
     with pytest.raises(ModelError) as error:
         load(folder)
-    assert "\n" not in error.value.what
+    assert error.value.what.isprintable()  # no line end, and nothing that a terminal obeys
     assert error.value.fix
     assert error.value.exit_code == 5
     return error.value
@@ -46,10 +48,11 @@ def refusal(call: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"architectures": ["GPT2LMHeadModel"]}, "names the architecture GPT2LMHeadModel; this backend reads Llama-architecture checkpoints only"),
-        ({"architectures": ["LlamaForCausalLM", "MistralForCausalLM"]}, "LlamaForCausalLM, MistralForCausalLM"),
-        ({"architectures": None}, "names the architecture none"),
-        ({"architectures": "LlamaForCausalLM"}, "architecture"),
+        ({"architectures": ["GPT2LMHeadModel"]}, 'names the architectures ["GPT2LMHeadModel"]; this backend reads Llama-architecture checkpoints only'),
+        ({"architectures": ["\x1b[31mred\n"]}, r'names the architectures ["\u001b[31mred\n"]'),
+        ({"architectures": ["LlamaForCausalLM", "MistralForCausalLM"]}, '["LlamaForCausalLM", "MistralForCausalLM"]'),
+        ({"architectures": None}, "names the architectures none"),
+        ({"architectures": "LlamaForCausalLM"}, 'names the architectures "LlamaForCausalLM"'),
         ({"hidden_act": "gelu"}, 'hidden_act is "gelu", expected "silu"'),
         ({"attention_bias": True}, "attention_bias is true, expected false"),
         ({"mlp_bias": True}, "mlp_bias is true"),
@@ -58,10 +61,18 @@ def refusal(call: Callable[[], object]) -> str:
         ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, 'rope_type of rope_scaling is "linear"'),
         ({"rope_parameters": "default"}, 'rope_parameters is "default", expected an object'),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5"),
-        ({"rope_parameters": {"rope_theta": 0}}, "rope_theta is 0, expected a positive number"),
+        ({"rope_parameters": {"rope_theta": 0}}, "rope_theta is 0, expected a number from 1 to 1e+12"),
         ({"rope_parameters": {"rope_theta": float("inf")}}, "rope_theta is Infinity"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps is NaN"),
         ({"rms_norm_eps": "small"}, "rms_norm_eps"),
+        ({"rms_norm_eps": 1e300}, "rms_norm_eps is 1e+300, expected a number from 1e-12 to 1"),
+        ({"rms_norm_eps": 0}, "rms_norm_eps is 0"),
+        ({"rms_norm_eps": 10**400}, "rms_norm_eps is 1000000"),
+        ({"rope_parameters": {"rope_theta": 10**400}}, "rope_theta is 1000000"),
+        ({"num_attention_heads": 10**4000, "num_key_value_heads": 1, "head_dim": 10**4000}, "num_attention_heads is 1000000"),
+        ({"tie_word_embeddings": False}, "has no tensor lm_head.weight"),
+        ({"tie_word_embeddings": None}, "has no tensor lm_head.weight"),
+        ({"tie_word_embeddings": "yes"}, 'tie_word_embeddings is "yes", expected true or false'),
         ({"hidden_size": None}, "hidden_size is null, expected a whole number from 1"),
         ({"hidden_size": 128.0}, "hidden_size is 128.0"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
@@ -75,7 +86,7 @@ def refusal(call: Callable[[], object]) -> str:
         ({"hidden_size": 256}, "model.embed_tokens.weight has the shape [320, 128], config.json says [320, 256]"),
         ({"num_hidden_layers": 3}, "no tensor model.layers.2.input_layernorm.weight"),
         ({"num_hidden_layers": 10**12}, "no tensor model.layers.2."),
-        ({"num_hidden_layers": 1}, "has the tensor model.layers.1."),
+        ({"num_hidden_layers": 1}, 'model.safetensors has more: the tensor "model.layers.1.'),
         ({"intermediate_size": 10**15}, "config.json says [1000000000000000, 128]"),
         ({"vocab_size": 10**15}, "model.embed_tokens.weight has the shape"),
     ],
@@ -93,6 +104,13 @@ def test_config_that_is_not_json(tmp_path: Path, raw: bytes) -> None:
     assert refused(folder).what == f"{folder}/config.json is not JSON"
 
 
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_json_beyond_the_limit_is_not_read(tmp_path: Path, file: str) -> None:
+    folder = write_tiny(tmp_path / "m")
+    os.truncate(folder / file, 2**28 + 1)  # a hole: it takes no room
+    assert refused(folder).what == f"{folder}/{file} has 268,435,457 bytes; at most 268,435,456 are read"
+
+
 @pytest.mark.parametrize("raw", [b"[]", b"null", b'"LlamaForCausalLM"'])
 def test_config_that_is_no_object(tmp_path: Path, raw: bytes) -> None:
     folder = write_tiny(tmp_path / "m")
@@ -101,10 +119,11 @@ def test_config_that_is_no_object(tmp_path: Path, raw: bytes) -> None:
 
 
 def test_config_defaults() -> None:
-    """What older files leave out: as many key heads as heads, hidden / heads numbers a head, base 10000, no start, no end."""
-    short = {name: value for name, value in tiny_config().items() if name not in ("num_key_value_heads", "head_dim", "rope_parameters", "bos_token_id")}
+    """What files leave out: as many key heads as heads, hidden / heads numbers a head, base 10000, no start, no end, no tie."""
+    out = ("num_key_value_heads", "head_dim", "rope_parameters", "bos_token_id", "tie_word_embeddings")
+    short = {name: value for name, value in tiny_config().items() if name not in out}
     config = read_config(json.dumps(short | {"eos_token_id": None}).encode(), "config.json")
-    assert (config.groups, config.head, config.theta, config.start, config.ends) == (2, 64, 10000.0, None, ())
+    assert (config.groups, config.head, config.theta, config.start, config.ends, config.tied) == (2, 64, 10000.0, None, (), False)
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["default", "type", "rope_type", ""])
@@ -136,8 +155,8 @@ def test_shards_are_refused(tmp_path: Path) -> None:
     assert "in several files" in refused(folder).what
 
 
-def explode() -> None:
-    raise AssertionError("a pickle was opened")
+def explode(*_: object) -> None:
+    raise AssertionError("what may not be opened was opened")
 
 
 class Bomb:
@@ -169,6 +188,13 @@ def test_pickles_are_refused_under_any_name(tmp_path: Path, kind: str, file: str
     assert error.fix.startswith("convert it once, in an environment you trust")
 
 
+def test_a_pickle_with_a_name_for_a_terminal(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    (folder / "\x1b[31mred\n.bin").write_bytes(PICKLES["zip"])
+    assert r"m/\u001b[31mred\n.bin is a pickle" in refused(folder).what
+
+
 @pytest.mark.parametrize("kind", PICKLES)
 def test_a_pickle_as_the_spec_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "weights.bin"
@@ -194,7 +220,9 @@ def test_a_safetensors_header_that_begins_like_a_pickle(tmp_path: Path, length: 
 # model.safetensors
 
 
-def test_truncated_weights(tmp_path: Path) -> None:
+def test_truncated_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known by the header alone: the rest is not even read."""
+    monkeypatch.setattr("ulam.models.checkpoint.deserialize", explode)
     folder = write_tiny(tmp_path / "m")
     path = folder / "model.safetensors"
     raw = path.read_bytes()
@@ -228,13 +256,15 @@ def test_headers_that_lie(tmp_path: Path, raw: bytes) -> None:
         {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
         {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
         {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "\x1b[31m", "shape": [2], "data_offsets": [0, 8]},
         {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
     ],
 )
 def test_entries_that_lie(entry: dict[str, Any]) -> None:
     header = json.dumps({"x": entry}).encode()
-    with pytest.raises(ModelError, match="broken or cut short"):
+    with pytest.raises(ModelError, match="broken or cut short") as error:
         Weights(len(header).to_bytes(8, "little") + header + bytes(8), "x")
+    assert error.value.what.isprintable()
 
 
 def change(name: str, values: Any) -> Callable[[dict[str, Any]], None]:
@@ -255,7 +285,8 @@ def poke(name: str, value: float) -> Callable[[dict[str, Any]], None]:
         (lambda t: t.pop("model.layers.1.mlp.up_proj.weight"), "has no tensor model.layers.1.mlp.up_proj.weight"),
         (change("model.norm.weight", np.ones(127)), "model.norm.weight has the shape [127], config.json says [128]"),
         (change("model.layers.0.self_attn.k_proj.weight", np.ones((128, 64))), "k_proj.weight has the shape [128, 64], config.json says [64, 128]"),
-        (change("model.layers.0.self_attn.q_proj.bias", np.ones(128)), "has the tensor model.layers.0.self_attn.q_proj.bias, which no Llama has"),
+        (change("model.layers.0.self_attn.q_proj.bias", np.ones(128)), 'has the tensor "model.layers.0.self_attn.q_proj.bias", which no Llama has'),
+        (change("a\x1b[31m\n", np.ones(1)), r'has the tensor "a\u001b[31m\n", which no Llama has'),
         (poke("model.layers.1.self_attn.v_proj.weight", np.nan), "model.layers.1.self_attn.v_proj.weight holds NaN or infinite weights"),
         (poke("model.embed_tokens.weight", np.inf), "model.embed_tokens.weight holds NaN or infinite weights"),
         (poke("model.norm.weight", -np.inf), "model.norm.weight holds NaN or infinite weights"),
@@ -300,9 +331,15 @@ def test_the_fingerprint_follows_every_file(tmp_path: Path) -> None:
     assert load(write_tiny(tmp_path / "b")).fingerprint == first
     assert load(write_tiny(tmp_path / "c", seed=1)).fingerprint != first
     assert load(write_tiny(tmp_path / "d", rms_norm_eps=1e-4)).fingerprint != first
+    assert load(write_tiny(tmp_path / "f", dtype="BF16")).fingerprint != first
     other = write_tiny(tmp_path / "e")
     (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + "\n")
     assert load(other).fingerprint != first
+
+
+def test_the_fingerprint_can_be_worked_out_from_the_files(tiny_folder: Path, tiny: Llama) -> None:
+    files = b"".join((tiny_folder / name).read_bytes() for name in ("model.safetensors", "config.json", "tokenizer.json"))
+    assert tiny.fingerprint == f"sha256:{hashlib.sha256(files).hexdigest()[:16]}"
 
 
 def test_the_fingerprint_is_of_what_was_loaded(tmp_path: Path, tiny: Llama) -> None:

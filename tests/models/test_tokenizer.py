@@ -136,12 +136,12 @@ def test_other_kinds_are_refused_by_name(make: Callable[[], Tokenizer], words: s
 def test_a_token_that_is_not_in_byte_letters_is_named() -> None:
     tokenizer = Tokenizer(models.BPE({"a": 0, "b c": 1}, []))
     tokenizer.decoder = decoders.ByteLevel()
-    with pytest.raises(ModelError, match=r"token 1 of t/tokenizer\.json, 'b c', is not written in byte-level letters"):
+    with pytest.raises(ModelError, match=r'token 1 of t/tokenizer\.json, "b c", is not written in byte-level letters'):
         read(tokenizer)
 
 
-@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"\xff", b'{"model": {"type": "BPE"}}', json.dumps({"version": "9"}).encode()])
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"\xff", b'{"model": {"type": "BPE"}}', json.dumps({"version": "\x1b[31m9"}).encode()])
 def test_what_is_no_tokenizer_is_refused(raw: bytes) -> None:
     with pytest.raises(ModelError, match=r"t/tokenizer\.json is not a tokenizer: ") as error:
         read_vocabulary(raw, "t/tokenizer.json", size=SIZE, start=0, ends=(0,))
-    assert "\n" not in error.value.what
+    assert error.value.what.isprintable()

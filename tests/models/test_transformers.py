@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.tiny import SIZE, TEXT, open_llama, save_tensors, tiny_config, tiny_tensors, write_tiny
 from ulam.models import builtin
 from ulam.models.builtin import Layer, Llama
+from ulam.models.checkpoint import Checkpoint
 
 CLOSE = 1e-4  # float32 sums of a few hundred terms, logits of size up to 10; seen: 5e-6
 PROMPTS = [np.random.default_rng(length).integers(0, SIZE, length).tolist() for length in (1, 2, 3, 40, 64, 65, 150)]
@@ -95,6 +97,7 @@ def test_saved_by_transformers_loads_here(tmp_path: Path) -> None:
         for weight in network.parameters():
             weight.mul_(1 + 0.1 * torch.randn_like(weight))
     network.save_pretrained(tmp_path / "second")
+    assert "lm_head.weight" not in load_file(tmp_path / "second" / "model.safetensors")  # tied, as config.json says
     (tmp_path / "second" / "tokenizer.json").write_bytes((tmp_path / "first" / "tokenizer.json").read_bytes())
     assert worst(open_llama(tmp_path / "second"), reference(tmp_path / "second")) < CLOSE
 
@@ -120,7 +123,7 @@ def turn_the_other_way(model: Llama, patch: pytest.MonkeyPatch) -> None:
 def turn_neighbours(model: Llama, patch: pytest.MonkeyPatch) -> None:
     """rotary positions pair numbers 2i and 2i + 1 instead of i and i + D/2"""
     patch.setattr(builtin, "side_by_side", lambda matrix, heads: matrix)
-    model.__init__(model._checkpoint)
+    model.__init__(Checkpoint(Path(model.name), model.name))
 
 
 def one_position_late(model: Llama, patch: pytest.MonkeyPatch) -> None:

@@ -90,21 +90,18 @@ class Llama:
     capabilities = frozenset({"batch_invariant"})
 
     def __init__(self, checkpoint: Checkpoint):
-        self._checkpoint, self.config = checkpoint, checkpoint.config
-        c, weights = self.config, checkpoint.weights()
+        self.config = c = checkpoint.config
+        weights = checkpoint.weights()
         self._embedding = weights.take("model.embed_tokens.weight", c.vocabulary, c.hidden)
         self._layers = [read_layer(weights, number, c) for number in range(c.layers)]
-        head = weights.take("lm_head.weight", c.vocabulary, c.hidden) if "lm_head.weight" in weights else self._embedding
+        shared = c.tied and "lm_head.weight" not in weights
+        head = self._embedding if shared else weights.take("lm_head.weight", c.vocabulary, c.hidden)
         self._head = maps(head * (weights.take("model.norm.weight", c.hidden) * np.float32(c.hidden**0.5)))
-        weights.finish()
+        weights.finish(c.layers)
         self._eps = np.float32(c.eps * c.hidden)
         self._angles = 1j * c.theta ** (-np.arange(0, c.head, 2) / c.head)
         self.name, self.vocabulary, self.context_limit = checkpoint.name, checkpoint.vocabulary, c.context
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of config, tokenizer and weights, 16 hex digits; computed when first asked for (10 ms for 4 million weights)."""
-        return self._checkpoint.fingerprint([self._embedding, self._head, *(matrix for layer in self._layers for matrix in layer)])
+        self.fingerprint = checkpoint.fingerprint(weights)
 
     def prefill(self, prompts: Sequence[TokenIds]) -> tuple[LlamaState, Array]:
         """State and next-token logits [B, V] float32 of B prompts, which begin with the start token where there is one.

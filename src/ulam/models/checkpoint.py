@@ -5,26 +5,29 @@
     tokenizer.json      byte-level BPE
 
 Nothing in these files is run: no pickle is opened, under any name. Whatever is missing, broken, of another kind or not
-supported is a `ModelError` of one sentence. Files are named as the caller named the directory.
+supported is a `ModelError` of one sentence. Files are named as the caller named the directory; what stands in them is
+quoted with escapes, for it may be meant for a terminal.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, deserialize
+from safetensors import SafetensorError, deserialize, safe_open
 
 from ..core.errors import ModelError
+from ..core.values import print_value
 from ..core.vocabulary import Vocabulary
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
@@ -32,6 +35,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 READS = "this version of ulam reads Llama-architecture checkpoint directories"
 PLAIN = "use a plain Llama checkpoint"
 AGAIN = "save the model again with save_pretrained"
+JSON_LIMIT = 2**28  # bytes; the largest tokenizers take a tenth of it
 
 
 def is_pickle(head: bytes) -> bool:
@@ -42,8 +46,9 @@ def is_pickle(head: bytes) -> bool:
     return head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and head[8:9] != b"{")
 
 
-def read_file(path: Path, shown: str, limit: int = -1) -> bytes:
-    """The bytes of a file that is no pickle (the first `limit`). Raises `ModelError`."""
+@contextmanager
+def opened(path: Path, shown: str) -> Iterator[tuple[BinaryIO, int]]:
+    """A file that is no pickle, at its start, and its size in bytes. Raises `ModelError`."""
     try:
         with path.open("rb") as file:
             if is_pickle(file.read(16)):
@@ -52,9 +57,19 @@ def read_file(path: Path, shown: str, limit: int = -1) -> bytes:
                     fix="convert it once, in an environment you trust, with save_pretrained of transformers",
                 )
             file.seek(0)
-            return file.read(limit)
+            yield file, os.fstat(file.fileno()).st_size
     except OSError as error:
         raise ModelError(f"{shown} cannot be read: {error.strerror}", fix="check its permissions") from None
+
+
+def refuse_pickle(path: Path, shown: str) -> None:
+    """Raises `ModelError` for a pickle, and for a file that cannot be read."""
+    with opened(path, shown):
+        pass
+
+
+def broken(shown: str, error: SafetensorError) -> ModelError:
+    return ModelError(f"{shown} is broken or cut short: {print_value(str(error).splitlines()[0])}", fix="copy or download it again")
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ class Config:
     context: int
     eps: float
     theta: float
+    tied: bool  # the embedding is the output layer too
     start: int | None
     ends: tuple[int, ...]
 
@@ -93,14 +109,21 @@ class Fields:
     def whole(self, name: str, default: int | None = None) -> int:
         value = self.values.get(name)
         value = default if value is None else value
-        if type(value) is not int or value < 1:
-            raise self.wrong(name, value, "a whole number from 1")
+        if type(value) is not int or not 1 <= value < 2**63:
+            raise self.wrong(name, value, "a whole number from 1 to 2^63 - 1")
         return value
 
-    def positive(self, name: str, value: Any) -> float:
-        if type(value) not in (int, float) or not 0 < value < math.inf:
-            raise self.wrong(name, value, "a positive number")
+    def number(self, name: str, value: Any, least: float, most: float) -> float:
+        if type(value) not in (int, float) or not least <= value <= most:
+            raise self.wrong(name, value, f"a number from {least:g} to {most:g}")
         return float(value)
+
+    def flag(self, name: str) -> bool:
+        """A field that is false if it is left out."""
+        value = self.values.get(name)
+        if not (value is None or isinstance(value, bool)):
+            raise self.wrong(name, value, "true or false")
+        return bool(value)
 
     def only(self, name: str, *allowed: Any) -> None:
         """A field that may be left out, or have one of these values."""
@@ -122,7 +145,7 @@ class Fields:
             rope |= held
         if rope.get("partial_rotary_factor", 1) != 1:
             raise self.wrong("partial_rotary_factor", rope["partial_rotary_factor"], "1, the only one supported")
-        return self.positive("rope_theta", rope.get("rope_theta", self.values.get("rope_theta", 10000.0)))
+        return self.number("rope_theta", rope.get("rope_theta", self.values.get("rope_theta", 10000.0)), 1, 1e12)
 
     def tokens(self, name: str, size: int) -> tuple[int, ...]:
         """Token ids: none, one or a list."""
@@ -138,9 +161,9 @@ def read_config(raw: bytes, shown: str) -> Config:
     fields = Fields(raw, shown)
     architectures = fields.values.get("architectures")
     if architectures != ["LlamaForCausalLM"]:
-        named = ", ".join(map(str, architectures)) if isinstance(architectures, list) else architectures or "none"
+        named = json.dumps(architectures)[:80] if architectures else "none"
         raise ModelError(
-            f"{shown} names the architecture {named}; this backend reads Llama-architecture checkpoints only",
+            f"{shown} names the architectures {named}; this backend reads Llama-architecture checkpoints only",
             fix='use a checkpoint whose config.json says "architectures": ["LlamaForCausalLM"]',
         )
     fields.only("hidden_act", "silu")
@@ -163,22 +186,24 @@ def read_config(raw: bytes, shown: str) -> Config:
         groups=groups,
         head=head,
         context=fields.whole("max_position_embeddings"),
-        eps=fields.positive("rms_norm_eps", fields.values.get("rms_norm_eps", 1e-6)),
+        eps=fields.number("rms_norm_eps", fields.values.get("rms_norm_eps", 1e-6), 1e-12, 1),
         theta=fields.theta(),
+        tied=fields.flag("tie_word_embeddings"),
         start=starts[0] if starts else None,
         ends=fields.tokens("eos_token_id", size),
     )
 
 
 class Weights:
-    """The tensors of a safetensors file, each checked when it is taken."""
+    """The tensors of a safetensors file, each checked when it is taken; `sha256` is of the file."""
 
     def __init__(self, raw: bytes, shown: str):
         self.shown = shown
         try:
             self._held = dict(deserialize(raw))
         except SafetensorError as error:
-            raise ModelError(f"{shown} is broken or cut short: {str(error).splitlines()[0]}", fix="copy or download it again") from None
+            raise broken(shown, error) from None
+        self.sha256 = hashlib.sha256(raw)
 
     def __contains__(self, name: str) -> bool:
         return name in self._held
@@ -201,11 +226,15 @@ class Weights:
             raise ModelError(f"{self.shown}: {name} holds NaN or infinite weights", fix="the training diverged, or the file is damaged: use an earlier one")
         return values.reshape(shape)
 
-    def finish(self) -> None:
+    def finish(self, layers: int) -> None:
         """Raises `ModelError` for a tensor that nobody took: it would have changed the model. Old files store rotary frequencies, which are known."""
         for name in self._held:
-            if not name.endswith("rotary_emb.inv_freq"):
-                raise ModelError(f"{self.shown} has the tensor {name}, which no Llama has", fix=PLAIN)
+            if name.endswith("rotary_emb.inv_freq"):
+                continue
+            named, layer = print_value(name[:80]), re.match(r"model\.layers\.([0-9]{1,9})\.", name)
+            if layer and int(layer[1]) >= layers:
+                raise ModelError(f"config.json says {layers} layers, {self.shown} has more: the tensor {named}", fix=AGAIN)
+            raise ModelError(f"{self.shown} has the tensor {named}, which no Llama has", fix=PLAIN)
 
 
 class Checkpoint:
@@ -217,15 +246,22 @@ class Checkpoint:
 
     def __init__(self, folder: Path, name: str):
         self.folder, self.name = folder, name
-        self._fingerprint: str | None = None
-        self._config = self._bytes(CONFIG)
+        self._config = self._json(CONFIG)
         self.config = read_config(self._config, self._shown(CONFIG))
 
     def weights(self) -> Weights:
-        """The tensors, whole in memory."""
+        """The tensors, whole in memory; nothing is read of a file whose header does not add up to its size."""
         if not os.path.isfile(self.folder / WEIGHTS):
             self._explain_missing_weights()
-        return Weights(self._bytes(WEIGHTS), self._shown(WEIGHTS))
+        path, shown = self._path(WEIGHTS), self._shown(WEIGHTS)
+        with opened(path, shown) as (file, size):
+            try:
+                with safe_open(path, "numpy"):  # reads the header and compares it with the size of the file
+                    pass
+            except SafetensorError as error:
+                raise broken(shown, error) from None
+            raw = file.read(size)
+        return Weights(raw, shown)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -234,28 +270,31 @@ class Checkpoint:
         config = self.config
         return read_vocabulary(self._tokenizer, self._shown(TOKENIZER), size=config.vocabulary, start=config.start, ends=config.ends)
 
-    def fingerprint(self, matrices: Iterable[NDArray[Any]]) -> str:
-        """sha256 of config.json, tokenizer.json and weights, 16 hex digits. Weights as they are in memory: the file may be another by now."""
-        if self._fingerprint is None:
-            digest, parts = hashlib.sha256(), list[Any]([self._config, self._tokenizer, *matrices])
-            for part in parts:
-                digest.update(memoryview(part).nbytes.to_bytes(8, "little"))
-                digest.update(part)
-            self._fingerprint = f"sha256:{digest.hexdigest()[:16]}"
-        return self._fingerprint
+    def fingerprint(self, weights: Weights) -> str:
+        """The first 16 digits of `cat model.safetensors config.json tokenizer.json | sha256sum`, of the files as they were read."""
+        digest = weights.sha256.copy()
+        digest.update(self._config)
+        digest.update(self._tokenizer)
+        return f"sha256:{digest.hexdigest()[:16]}"
 
     @cached_property
     def _tokenizer(self) -> bytes:
-        return self._bytes(TOKENIZER)
+        return self._json(TOKENIZER)
 
-    def _shown(self, file: str) -> str:
-        return f"{self.name}/{file}"
+    def _shown(self, name: str) -> str:
+        return f"{self.name}/{name}"
 
-    def _bytes(self, file: str) -> bytes:
-        path = self.folder / file
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
         if not os.path.isfile(path):
-            raise ModelError(f"there is no {self._shown(file)}", fix=f"a checkpoint directory has {CONFIG}, {WEIGHTS} and {TOKENIZER}")
-        return read_file(path, self._shown(file))
+            raise ModelError(f"there is no {self._shown(name)}", fix=f"a checkpoint directory has {CONFIG}, {WEIGHTS} and {TOKENIZER}")
+        return path
+
+    def _json(self, name: str) -> bytes:
+        with opened(self._path(name), self._shown(name)) as (file, size):
+            if size > JSON_LIMIT:
+                raise ModelError(f"{self._shown(name)} has {size:,} bytes; at most {JSON_LIMIT:,} are read", fix=AGAIN)
+            return file.read(size)
 
     def _explain_missing_weights(self) -> None:
         """Raises `ModelError` for weights that are there in another form."""
@@ -263,4 +302,4 @@ class Checkpoint:
             raise ModelError(f"the weights of {self.name} are in several files; {READS} with one {WEIGHTS}", fix='save_pretrained(..., max_shard_size="100GB")')
         for path in sorted(self.folder.iterdir()):
             if path.suffix in PICKLES and os.path.isfile(path):
-                read_file(path, self._shown(path.name), limit=0)
+                refuse_pickle(path, self._shown(print_value(path.name)[1:-1]))

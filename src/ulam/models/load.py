@@ -47,7 +47,7 @@ def open_checkpoint(folder: Path, name: str) -> LanguageModel:
 
 def read_directory(spec: str) -> LanguageModel:
     """The model in a directory, or the error that says why there is none."""
-    from .checkpoint import READS, read_file
+    from .checkpoint import READS, refuse_pickle
 
     if spec.startswith(("http://", "https://")):
         raise ModelError(f"{spec} is a server; {READS}", fix=DIRECTORY)
@@ -57,7 +57,7 @@ def read_directory(spec: str) -> LanguageModel:
     if path.suffix == ".gguf":
         raise ModelError(f"{spec} is a GGUF file; {READS}", fix=DIRECTORY)
     if os.path.isfile(path):
-        read_file(path, spec, limit=0)
+        refuse_pickle(path, spec)
         raise ModelError(f"{spec} is a file; {READS}", fix=DIRECTORY)
     if "/" in spec or "\\" in spec:
         raise ModelError(f"there is no {spec}; nothing is downloaded", fix=DIRECTORY)

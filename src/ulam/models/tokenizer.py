@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..core.errors import ModelError
+from ..core.values import print_value
 from ..core.vocabulary import Vocabulary
 
 BYTE_LEVEL = "use a checkpoint with a byte-level BPE tokenizer"
@@ -55,7 +56,7 @@ def read_vocabulary(raw: bytes, shown: str, *, size: int, start: int | None, end
     try:
         tokenizer = Tokenizer.from_buffer(raw)
     except Exception as error:  # the library raises no narrower one
-        raise ModelError(f"{shown} is not a tokenizer: {str(error).splitlines()[0]}", fix="save it again with save_pretrained") from None
+        raise ModelError(f"{shown} is not a tokenizer: {print_value(str(error).splitlines()[0])}", fix="save it again with save_pretrained") from None
     if (found := other_kind(json.loads(raw))) is not None:
         raise ModelError(f"{shown} is {found}; this version of ulam reads byte-level BPE only", fix=BYTE_LEVEL)
     tokenizer.no_truncation()
@@ -76,7 +77,7 @@ def read_vocabulary(raw: bytes, shown: str, *, size: int, start: int | None, end
         try:
             return written[i].translate(letters).encode("latin-1")
         except UnicodeEncodeError:
-            raise ModelError(f"token {i} of {shown}, {written[i]!r}, is not written in byte-level letters", fix=BYTE_LEVEL) from None
+            raise ModelError(f"token {i} of {shown}, {print_value(written[i])}, is not written in byte-level letters", fix=BYTE_LEVEL) from None
 
     tokens = [text(i) for i in range(size)]
     return Vocabulary(tokens, names=names, start=start, ends=ends, encode=lambda text: tokenizer.encode(text, add_special_tokens=False).ids)
