@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +49,8 @@ def stop_after(run: Run, step: int) -> None:
 
 def left(folder: Path) -> dict[str, Any]:
     """What a run leaves behind, apart from times."""
-    log = [(report.step, report.tokens, report.train, report.valid, report.best) for report in checkpoint.load_log(folder, 10**9)]
+    last = json.loads((folder / checkpoint.LOG).read_text().splitlines()[-1])["step"]
+    log = [(report.step, report.tokens, report.train, report.valid, report.best) for report in checkpoint.load_log(folder, last)]
     return {"state": load_file(folder / checkpoint.STATE), "model": load_file(folder / checkpoint.WEIGHTS), "log": log}
 
 
@@ -93,18 +97,23 @@ def test_a_stop_measures_where_it_stands(corpus: Corpus, tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a short run that nothing stopped."""
+def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, dict[str, torch.Tensor]]]:
+    """The folder of a short run that nothing stopped, and the model that was saved at each step that was the best."""
     folder = tmp_path_factory.mktemp("whole") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "write_card", lambda run: None)
-        assert list(train(prepare(corpus, folder, SHORT)))
-    return folder
+        best = {report.step: load_file(folder / checkpoint.WEIGHTS) for report in train(prepare(corpus, folder, SHORT)) if report.best}
+    assert {0, 3} <= set(best)
+    return folder, best
 
 
 @pytest.mark.parametrize("fatal", range(4, 10))
-def test_a_run_killed_while_it_saves_goes_on_to_the_same_bits(corpus: Corpus, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int) -> None:
-    """Replaced in turn: tokenizer, its configuration, the plan; then at steps 0 and 3 the weights, the log, the state."""
+def test_a_run_killed_while_it_saves_goes_on_to_the_same_bits(corpus: Corpus, whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int) -> None:
+    """Replaced in turn: tokenizer, its configuration, the plan; then at steps 0 and 3 the log, the state, the weights.
+
+    Wherever the resumed run is stopped, the model on disk is of the step that it calls the best.
+    """
+    folder, best = whole
     done: list[Path] = []
 
     def until_killed(new: Path, path: Path) -> None:
@@ -117,10 +126,13 @@ def test_a_run_killed_while_it_saves_goes_on_to_the_same_bits(corpus: Corpus, wh
         patch.setattr(checkpoint.os, "replace", until_killed)
         with pytest.raises(Killed):
             list(train(prepare(corpus, tmp_path / "killed", SHORT)))
-    if fatal > 4:
+    if fatal > 6:
         assert load_file(tmp_path / "killed" / checkpoint.WEIGHTS)  # whole
-    assert list(train(prepare(corpus, tmp_path / "killed", SHORT, resume=True)))
-    check_same(whole, tmp_path / "killed")
+    run = prepare(corpus, tmp_path / "killed", SHORT, resume=True)
+    for _ in train(run):
+        saved = load_file(tmp_path / "killed" / checkpoint.WEIGHTS)
+        assert all(torch.equal(saved[name], value) for name, value in best[run.best.step].items())
+    check_same(folder, tmp_path / "killed")
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_best(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +148,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_best(corpus: Corpu
         next(reports)
     after = load_file(tmp_path / "model" / checkpoint.WEIGHTS)
     assert all(torch.equal(kept[name], after[name]) for name in kept)
-    assert checkpoint.load_log(tmp_path / "model", 99)[-1].step == 5
+    assert checkpoint.load_log(tmp_path / "model", 5)[-1].step == 5
 
 
 def test_a_resume_is_of_the_same_run(corpus: Corpus, tmp_path: Path) -> None:
@@ -154,3 +166,38 @@ def test_a_resume_is_of_the_same_run(corpus: Corpus, tmp_path: Path) -> None:
     (folder / checkpoint.PLAN).write_text('{"vocabulary": 280}')
     with pytest.raises(UsageError, match="not written by this version"):
         prepare(corpus, folder, TINY, resume=True)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def lines(choose: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    return lambda path: path.write_text("".join(choose(path.read_text().splitlines(keepends=True))))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (checkpoint.LOG, cut),
+        (checkpoint.LOG, Path.unlink),
+        (checkpoint.LOG, lambda path: path.write_bytes(b"\xff\xfe")),
+        (checkpoint.LOG, lambda path: path.write_text("[" * 100_000)),
+        (checkpoint.LOG, lines(lambda all: [])),
+        (checkpoint.LOG, lines(lambda all: all[1:])),
+        (checkpoint.LOG, lines(lambda all: all[:-1])),
+        (checkpoint.LOG, lines(lambda all: [line.replace("true", "false") for line in all])),
+        (checkpoint.LOG, lines(lambda all: [*all, "7\n"])),
+        (checkpoint.LOG, lines(lambda all: [*all, '{"step": 1, "valid": null}\n'])),
+        (checkpoint.LOG, lines(lambda all: [line.replace('"tokens": ', '"tokens": 0, "was": ') for line in all])),
+        (checkpoint.STATE, cut),
+        (checkpoint.STATE, lambda path: path.write_bytes(b"")),
+    ],
+)
+def test_a_damaged_run_is_not_resumed(corpus: Corpus, whole: Any, tmp_path: Path, file: str, damage: Callable[[Path], object]) -> None:
+    shutil.copytree(whole[0], tmp_path / "model")
+    assert prepare(corpus, tmp_path / "model", SHORT, resume=True).state.step == 6
+    damage(tmp_path / "model" / file)
+    with pytest.raises(UsageError, match="is damaged, so the run cannot be resumed") as caught:
+        prepare(corpus, tmp_path / "model", SHORT, resume=True)
+    assert f"model/{file}" in caught.value.what

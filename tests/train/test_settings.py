@@ -47,6 +47,7 @@ def test_units_of_a_loss() -> None:
     assert loss.bits_per_token == pytest.approx(2, abs=1e-15)
     assert loss.bits_per_byte == pytest.approx(4 / 3, abs=1e-15)
     assert loss.perplexity == pytest.approx(4, abs=1e-14)
+    assert Loss(2000.0, 2, 3).perplexity == math.inf  # e^1000
 
 
 def test_the_rate_goes_up_and_down_in_straight_lines() -> None:

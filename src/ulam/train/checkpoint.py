@@ -1,19 +1,22 @@
 """A resumable run and a finished model, both without pickles: safetensors and JSON.
 
-Every file is replaced in one step, the weights of the best model before the state that knows of them. So a kill at any
-moment leaves a whole model, and a state from which the same steps are taken again.
+Every file is replaced in one step: the log, then the state, then, if they are the best so far, the weights. So a kill at
+any moment leaves a state from which the same steps are taken again, and a whole model: that of the best step of the state,
+or the one before it, and then the best weights are those in the state.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
@@ -93,6 +96,15 @@ def load_plan(folder: Path) -> Plan:
         raise UsageError(f"the run in {folder} was not written by this version and cannot be resumed", fix="train into another folder") from None
 
 
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Whatever a broken file makes of reading it is a `UsageError`."""
+    try:
+        yield
+    except (SafetensorError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+        raise UsageError(f"{path} is damaged, so the run cannot be resumed", fix="train into another folder") from None
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.from_file(str(folder / TOKENIZER))
 
@@ -118,20 +130,22 @@ def save_state(folder: Path, network: LlamaForCausalLM, optimizers: list[torch.o
 
 
 def load_state(folder: Path, network: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> State:
-    """Put a saved state back into `network` and `optimizers`; a run that was killed before its first one is at its start."""
-    if not (folder / STATE).exists():
+    """Put a saved state back into `network` and `optimizers`; a run that was killed before its first one is at its start. Raises `UsageError`."""
+    path = folder / STATE
+    if not path.exists():
         return State()
-    tensors = load_file(folder / STATE)
-    network.model.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")})
-    for number, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith(f"optimizer.{number}."):
-                _, _, index, field = name.split(".", 3)
-                state.setdefault(int(index), {})[field] = value
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    with safe_open(folder / STATE, "pt") as file:
-        return State(**json.loads(file.metadata()["state"]))
+    with undamaged(path):
+        tensors = load_file(path)
+        network.model.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")})
+        for number, optimizer in enumerate(optimizers):
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith(f"optimizer.{number}."):
+                    _, _, index, field = name.split(".", 3)
+                    state.setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        with safe_open(path, "pt") as file:
+            return State(**json.loads(file.metadata()["state"]))
 
 
 def save_log(folder: Path, history: list[Progress]) -> None:
@@ -140,8 +154,17 @@ def save_log(folder: Path, history: list[Progress]) -> None:
 
 
 def load_log(folder: Path, step: int) -> list[Progress]:
-    """The reports up to a step; later ones belong to steps that will be taken again."""
-    if not (folder / LOG).exists():
+    """The reports of steps 0 to `step`, both among them; later ones belong to steps that will be taken again. None of a run without a log at step 0.
+
+    Raises `UsageError`.
+    """
+    path = folder / LOG
+    if not path.exists() and step == 0:
         return []
-    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
-    return [Progress(**line | {"valid": Loss(**line["valid"])}) for line in lines if line["step"] <= step]
+    with undamaged(path):
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        history = [Progress(**line | {"valid": Loss(**line["valid"])}) for line in lines if line["step"] <= step]
+        losses = [report.valid.per_token for report in history if report.valid]
+        if not losses or history[0].step != 0 or history[-1].step != step or not history[losses.index(min(losses))].best:
+            raise ValueError
+        return history

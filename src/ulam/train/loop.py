@@ -41,6 +41,8 @@ def train(run: Run) -> Generator[Progress, None, None]:
         if not run.history:
             save_start(run.folder, run.network, run.tokenizer, run.plan)
             yield measure(run)
+        elif run.best.step == state.step:
+            save_weights(run.folder, run.network)  # a kill may have come between the state and them
         for batch in islice(batches(run), settings.steps - state.step):
             nats, tokens = take_step(run, batch)
             now = time.monotonic()
@@ -122,13 +124,13 @@ def measure(run: Run, scheduled: bool = True) -> Progress:
     best = valid.per_token < run.lowest
     mean = state.nats / state.counted if state.counted else None
     report = Progress(state.step, run.settings.steps, state.tokens, state.seconds, mean, valid, best)
-    if best:
-        save_weights(run.folder, run.network)
     if scheduled:
         state.nats, state.counted = 0.0, 0
     run.history.append(report)
     save_log(run.folder, run.history)
     save_state(run.folder, run.network, run.optimizers, state)
+    if best:
+        save_weights(run.folder, run.network)
     return report
 
 

@@ -85,8 +85,11 @@ class Loss:
 
     @property
     def perplexity(self) -> float:
-        """exp of the cross-entropy: the number of equally likely tokens that would be as hard to guess."""
-        return math.exp(self.per_token)
+        """exp of the cross-entropy: the number of equally likely tokens that would be as hard to guess; inf beyond all floats."""
+        try:
+            return math.exp(self.per_token)
+        except OverflowError:
+            return math.inf
 
 
 @dataclass(frozen=True)
