@@ -175,7 +175,7 @@ def shown(run: Run, quiet: bool) -> Iterator[Callable[[Progress], object]]:
 
 
 class Line:
-    """A report in words: the latest losses, and the speed and time left as of this session."""
+    """A report in words: the latest losses, the speed since the start or the resume, and the time left."""
 
     def __init__(self, run: Run):
         self.step, self.tokens, self.seconds = run.state.step, run.state.tokens, run.state.seconds
