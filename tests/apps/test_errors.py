@@ -218,3 +218,14 @@ def test_a_traceback_is_shown_when_asked_for(ulam: Ulam) -> None:
 def test_no_path_is_told_that_nobody_gave(ulam: Ulam, tmp_path: Path) -> None:
     assert str(Path.cwd()) not in ulam("Once", "-m", "nothing").stderr
     assert str(Path.cwd()) not in ulam("Once", "-r", "nothing.toml").stderr
+
+
+def test_an_error_that_quotes_a_file_cannot_act_on_the_terminal(ulam: Ulam, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["\\u001b]0;owned\\u0007\\u001b[2J"], "model_type": "x"}')
+    for name in ("tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_bytes(b"{}")
+    done = ulam("Once", "-m", str(tmp_path))
+    assert done.code == 5
+    assert "owned" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "\x07" not in done.stderr

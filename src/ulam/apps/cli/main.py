@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from ... import __version__
 from ...core.errors import UlamError, UsageError, nearest
-from ...render.terminal import is_terminal
+from ...render.terminal import is_terminal, visible
 from .talk import say
 from .verbs import VERBS
 from .words import quote
@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
             import traceback
 
             say(traceback.format_exc(), end="")
-        say(f"error: {error}")
+        say(visible(f"error: {error}"))  # an error may quote a file that somebody else wrote
         return error.exit_code
 
 

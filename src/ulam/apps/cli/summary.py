@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from ...core.errors import UlamError
 from ...core.values import print_value
 from ...decode import Run, Sample, Samples
 from ...methods import find
@@ -21,7 +22,12 @@ def complaints(run: Run) -> list[str]:
     """The errors of single samples, a line each; of many, the first."""
     failed = [sample for sample in run.samples if sample.error]
     more = [f"error: and {counted(len(failed) - MOST, 'more sample')}"] if len(failed) > MOST else []
-    return [*(f"error: sample {sample.index + 1} of {run.n}: {sample.error}" for sample in failed[:MOST]), *more]
+    return [*(f"error: sample {sample.index + 1} of {run.n}: {told(sample.error)}" for sample in failed[:MOST] if sample.error), *more]
+
+
+def told(error: UlamError) -> str:
+    """An error on one line, without the row, which the line begins with."""
+    return error.what if error.position is None else f"{error.what} (position {error.position})"
 
 
 def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
