@@ -15,19 +15,15 @@ from ...render.receipt import counted, number, receipt
 from ...render.terminal import is_terminal, width
 from .recipes import Given
 
-MOST = 3  # errors that are told one by one
+MOST = 2  # errors that are told one by one
 
 
 def complaints(run: Run) -> list[str]:
-    """The errors of single samples, a line each; of many, the first."""
-    failed = [sample for sample in run.samples if sample.error]
+    """The errors of single samples: a line each of the first, and what mends them, once."""
+    failed = [(sample.index, sample.error) for sample in run.samples if sample.error]
+    told = [f"error: sample {index + 1} of {run.n}: {str(error).partition(chr(10))[0]}" for index, error in failed[:MOST]]
     more = [f"error: and {counted(len(failed) - MOST, 'more sample')}"] if len(failed) > MOST else []
-    return [*(f"error: sample {sample.index + 1} of {run.n}: {told(sample.error)}" for sample in failed[:MOST] if sample.error), *more]
-
-
-def told(error: UlamError) -> str:
-    """An error on one line, without the row, which the line begins with."""
-    return error.what if error.position is None else f"{error.what} (position {error.position})"
+    return [*told, *more, *(f"  fix: {error.fix}" for _, error in failed[:1] if error.fix)]
 
 
 def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
