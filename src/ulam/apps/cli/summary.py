@@ -19,11 +19,16 @@ MOST = 2  # errors that are told one by one
 
 
 def complaints(run: Run) -> list[str]:
-    """The errors of single samples: a line each of the first, and what mends them, once."""
+    """The errors of single samples: a line each of the first, how many more there are, and what mends the first."""
     failed = [(sample.index, sample.error) for sample in run.samples if sample.error]
-    told = [f"error: sample {index + 1} of {run.n}: {str(error).partition(chr(10))[0]}" for index, error in failed[:MOST]]
+    first = [f"error: sample {index + 1} of {run.n}: {told(error)}" for index, error in failed[:MOST]]
     more = [f"error: and {counted(len(failed) - MOST, 'more sample')}"] if len(failed) > MOST else []
-    return [*told, *more, *(f"  fix: {error.fix}" for _, error in failed[:1] if error.fix)]
+    return [*first, *more, *(f"  fix: {error.fix}" for _, error in failed[:1] if error.fix)]
+
+
+def told(error: UlamError) -> str:
+    """An error on one line, without the row, which the line begins with."""
+    return error.what if error.position is None else f"{error.what} (position {error.position})"
 
 
 def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
