@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -33,10 +33,14 @@ class Interrupted(Broken):
 
 
 @pytest.fixture(autouse=True)
-def handler_comes_back():  # type: ignore[no-untyped-def]
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    assert signal.getsignal(signal.SIGINT) == before
+def handler_comes_back() -> Iterator[None]:
+    """Ctrl-C as Python has it, wherever the tests run; it is as before afterwards."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("more", [[], ["--stream"]])
