@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import ulam
-from ulam.core.errors import EmptyPrompt, EmptySupport
+from ulam.core.errors import EmptyPrompt, EmptySupport, InvalidLogits
 from ulam.core.method import Transform
 from ulam.decode import Interrupted, SampleEvent, TokenEvent
+from ulam.decode.loop import BATCH
 from ulam.recipe import Recipe
 
 from . import checks
@@ -295,3 +296,39 @@ def test_an_exception_inside_the_model_leaks_no_state(fault: type[BaseException]
             assert sample.tokens == other.tokens[:steps]
             assert sample.text == other.text[:steps]
             assert sample.finish_reason == (other.finish_reason if len(other.tokens) <= steps else "cancelled")
+
+
+# batches
+
+
+@pytest.mark.parametrize(("prompts", "n"), [(1, 150), (150, 1), (5, 40)])
+def test_more_rows_than_a_batch_draw_as_each_does_alone(prompts: int, n: int) -> None:
+    model = Tree(lambda prefix: (0.5, 0.3, 0.2), [b"a", b"b", b""], ends=[2])
+    out = ulam.sample(model, [[i % 2] for i in range(prompts)], "temperature=0.9", n=n, max_tokens=5, seed=3)
+    assert [sample.index for sample in out] == list(range(prompts * n))
+    assert sum(len(asked) for asked in model.asked("prefill")) == prompts  # each prompt is read once
+    assert 0 < max(model.asked("step")) <= BATCH
+    for sample in (out[0], out[BATCH - 1], out[BATCH], out[-1]):
+        alone = ulam.sample(model, [list(sample.prompt_tokens)], "temperature=0.9", max_tokens=5, seed=3, sequence=sample.sequence)[0]
+        assert (alone.tokens, alone.recipe_log_prob) == (sample.tokens, sample.recipe_log_prob)
+    assert_given_back(model)
+
+
+def test_cancelling_leaves_later_batches_untouched() -> None:
+    model = Tree(lambda prefix: (0.5, 0.5), [b"a", b"b"])
+    run = ulam.stream(model, [[0]], n=2 * BATCH, max_tokens=9, seed=3)
+    next(run)
+    run.cancel()
+    assert [event for event in run if isinstance(event, TokenEvent) and event.row >= BATCH] == []
+    assert [(sample.finish_reason, len(sample.tokens)) for sample in run.samples] == [("cancelled", 1)] * BATCH + [("cancelled", 0)] * BATCH
+    assert_given_back(model)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (1, 5), (2, 3), (3,)])
+def test_logits_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    class Wrong(Tree):
+        def prefill(self, prompts: Any) -> Any:
+            return super().prefill(prompts)[0], np.zeros(shape)
+
+    with pytest.raises(InvalidLogits, match="for 1 rows and 3 tokens"):
+        ulam.sample(Wrong({}, [b"a", b"b", b"c"]), [[0]], seed=1)

@@ -121,7 +121,11 @@ MUTANTS = [
     ("the JSON behind the id has blanks", plant(formats, "to_json", lambda right, stages: json.dumps(json.loads(right(stages)))), ids),
     ("categorical changes the id", chooser_left_out_of_the_id, bare_ids),
     ("a stage that is nearly neutral is dropped", nearly_neutral_dropped, test_draw.test_simplified_keeps_the_law_and_the_draw_bitwise),
-    ("numbers are printed to six digits", plant(values, "print_number", lambda right, x: f"{x:.6g}"), test_text.test_parsing_is_the_inverse_of_printing),
+    (
+        "numbers are printed to six digits",
+        plant(values, "print_number", lambda right, x: f"{x:.6g}" if isinstance(x, float) else str(x)),
+        test_text.test_parsing_is_the_inverse_of_printing,
+    ),
     (
         "temperature stands after top_p in the canonical order",
         top_p_before_temperature,

@@ -1,7 +1,7 @@
 """The one loop: logits, recipe, token, text, again. A generator of events.
 
 Streaming, cancelling and tracing are ways to consume it. Every prompt is read once, however many samples
-it has; rows that have finished leave the batch; a row's draws depend on its seed, its sequence number and its
+it has; rows go through the model in batches, and leave when they have finished; a row's draws depend on its seed, its sequence number and its
 position, never on its place or its mates.
 """
 
@@ -18,18 +18,22 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import __version__
 from ..core.arrays import Array, as_logits, is_numpy_array, take_rows
 from ..core.context import Context, History
-from ..core.errors import UlamError
+from ..core.errors import InvalidLogits, UlamError
 from ..core.noise import PhiloxNoise, check_seed
-from ..models.protocol import LanguageModel
+from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
 from .plan import Plan
 from .request import Prompt, read_count, read_prompts, read_recipes, read_sequences, read_stop
 from .samples import FinishReason, Sample, Samples
 from .text import TextStream
+
+BATCH = 64
+"""Rows that go through the model together: bounds memory, and how long a step takes that a cancelled run still finishes."""
 
 
 @dataclass(frozen=True)
@@ -160,26 +164,38 @@ class Run(Iterator[Event]):
         return event
 
     def loop(self) -> Generator[Event, None, None]:
-        model, rows = self.model, self.rows
-        if self.cancelled or self.max_tokens == 0:
-            yield from (self.done(row.finish("cancelled" if self.cancelled else "length")) for row in rows)
-            return
-        noise = PhiloxNoise(self.seed)
-        ends = {end: model.vocabulary.names.get(end, "end") for end in model.vocabulary.ends}
-        live = np.arange(len(rows))
-        state, logits = model.prefill(self.prompts)
+        if self.max_tokens == 0 and not self.cancelled:
+            yield from (self.done(row.finish("length")) for row in self.rows)
+        together = max(1, BATCH // self.n)
+        for first in range(0, len(self.prompts), together):
+            if len(self.finished) < len(self.rows) and not self.cancelled:
+                yield from self.samples_of(first, self.prompts[first : first + together])
+        yield from (self.done(row.finish("cancelled")) for row in self.rows if row.index not in self.finished)
+
+    def samples_of(self, first: int, prompts: Sequence[tuple[int, ...]]) -> Generator[Event, None, None]:
+        """All samples of some prompts, the number of the first one given; each prompt is read once, then forked."""
+        state, logits = self.model.prefill(prompts)
         try:
-            if self.n > 1:
-                fork = np.repeat(np.arange(len(self.prompts)), self.n)
-                first, state = state, model.select(state, fork)
-                model.release(first)
-                logits = take_rows(logits, fork)
+            logits = reference(logits, len(prompts), len(self.model.vocabulary))
+            fork = np.repeat(np.arange(len(prompts)), self.n)
+            for at in range(0, len(fork), BATCH):
+                if not self.cancelled:
+                    part = fork[at : at + BATCH]
+                    yield from self.steps(first * self.n + at + np.arange(len(part)), self.model.select(state, part), take_rows(logits, part))
+        finally:
+            self.model.release(state)
+
+    def steps(self, live: NDArray[np.int64], state: State, logits: Array) -> Generator[Event, None, None]:
+        """Token by token until every row of the batch has finished; `live` are their numbers in the run."""
+        model, rows, noise = self.model, self.rows, PhiloxNoise(self.seed)
+        ends = {end: model.vocabulary.names.get(end, "end") for end in model.vocabulary.ends}
+        try:
             while True:
                 now = [rows[i] for i in live]
                 positions = np.asarray([len(row.tokens) for row in now])
                 sequences = np.asarray([row.sequence for row in now], dtype=np.uint64)
                 context = Context([row.history for row in now], model.vocabulary)
-                drawn = self.plan.draw(live, reference(logits), context, noise, sequences, positions)
+                drawn = self.plan.draw(live, logits, context, noise, sequences, positions)
                 stay: list[int] = []
                 for place, row in enumerate(now):
                     if place in drawn.failures:
@@ -206,13 +222,20 @@ class Run(Iterator[Event]):
                     model.release(before)
                 live = live[stay]
                 state, logits = model.step(state, drawn.tokens[stay])
+                logits = reference(logits, len(live), len(model.vocabulary))
         finally:
             model.release(state)
 
 
-def reference(logits: Array) -> Array:
-    """Logits in the reference type: float64 on NumPy; other libraries at least float32, on their device."""
+def reference(logits: Array, rows: int, tokens: int) -> Array:
+    """A model's logits in the reference type: float64 on NumPy; other libraries at least float32, on their device.
+
+    Raises `InvalidLogits` unless they are [rows, tokens].
+    """
     z = as_logits(logits)
+    if tuple(z.shape) != (rows, tokens):
+        what = f"the model gave logits of shape {list(z.shape)} for {rows} rows and {tokens} tokens"
+        raise InvalidLogits(what, fix="logits [B, V]: a row a text, V = len(vocabulary)")
     return z.astype(np.float64, copy=False) if is_numpy_array(z) else z
 
 
