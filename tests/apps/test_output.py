@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -341,3 +342,32 @@ def test_a_failed_sample_does_not_stop_the_others(ulam: Ulam, models: Callable[.
     assert last["event"] == "error"
     assert last["code"] == 3
     assert last["message"].startswith(f"{failed} of 12 samples ended in error")
+
+
+def test_a_pipe_is_written_to_and_not_replaced(ulam: Ulam, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert ulam("abc", "-m", "abc", "greedy", "--max-tokens", "3", "-o", str(pipe)).code == 0
+        assert os.read(reader, 100) == b"aaa\n"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_a_link_and_a_directory_is_refused(ulam: Ulam, tmp_path: Path) -> None:
+    link, real = tmp_path / "link.txt", tmp_path / "real.txt"
+    link.symlink_to(real)
+    assert ulam("abc", "-m", "abc", "greedy", "--max-tokens", "3", "-o", str(link)).code == 0
+    assert link.is_symlink()
+    assert real.read_text() == "aaa\n"
+    refused = ulam("abc", "-m", "abc", "-o", str(tmp_path))
+    assert refused.code == 2
+    assert "is a directory" in refused.stderr
+
+
+def test_help_without_dashes_is_told_apart_from_a_text(ulam: Ulam) -> None:
+    refused = ulam("help")
+    assert refused.code == 2
+    assert "ulam --help; for a text that begins so: ulam sample help" in refused.stderr

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from ulam.core.claims import CLAIMS
 from ulam.core.parameter import parameters
-from ulam.methods import ALIASES, Method, catalogue
+from ulam.methods import ALIASES, Method, catalogue, read
 
 HEADINGS = ["Math", "Shapes", "Neutral", "Edges", "Errors", "Cost", "Claims", "Source", "Elsewhere"]
 
@@ -70,3 +72,23 @@ def test_every_parameter_has_a_line_of_help(method: Method) -> None:
 def test_names_of_other_tools_lead_to_methods_and_are_none() -> None:
     assert set(ALIASES.values()) <= set(catalogue())
     assert set(ALIASES) & set(catalogue()) == set()
+
+
+@pytest.mark.parametrize(("left_out", "told"), [("CLAIMS", "CLAIMS"), ("CASES", "CASES"), ("__doc__", "a docstring"), ("TopK", "one stage class")])
+def test_a_file_that_is_no_method_says_what_it_lacks(left_out: str, told: str) -> None:
+    whole = importlib.import_module("ulam.methods.transforms.top_k")
+    part = ModuleType(whole.__name__, whole.__doc__)
+    vars(part).update({name: value for name, value in vars(whole).items() if not name.startswith("__") and name != left_out})
+    if left_out == "__doc__":
+        part.__doc__ = None
+    with pytest.raises(TypeError, match=told):
+        read(part)
+
+
+def test_the_files_name_is_what_is_typed() -> None:
+    whole = importlib.import_module("ulam.methods.transforms.top_k")
+    other = ModuleType("ulam.methods.transforms.first_k", whole.__doc__)
+    stage = type("TopK", (whole.TopK,), {"__module__": other.__name__})
+    vars(other).update(TopK=stage, CLAIMS=whole.CLAIMS, CASES=whole.CASES)
+    with pytest.raises(TypeError, match=r"the file must be top_k\.py"):
+        read(other)

@@ -54,9 +54,16 @@ class Method:
 
 
 def read(module: ModuleType) -> Method:
-    """The method that a module holds."""
-    (stage,) = [x for x in vars(module).values() if isinstance(x, type) and issubclass(x, Stage) and x.__module__ == module.__name__]
+    """The method that a module holds. Raises `TypeError` for a module that is no method file, saying what it lacks."""
     held: dict[str, Any] = vars(module)
+    stages = [x for x in held.values() if isinstance(x, type) and issubclass(x, Stage) and x.__module__ == module.__name__]
+    lacks = [name for name in ("CLAIMS", "CASES") if name not in held] + ([] if module.__doc__ else ["a docstring"])
+    if len(stages) != 1 or lacks:
+        lacks += [] if len(stages) == 1 else [f"one stage class (it has {len(stages)})"]
+        raise TypeError(f"{module.__name__} is no method file: it lacks {', '.join(lacks)}")
+    stage, file = stages[0], module.__name__.rpartition(".")[2]
+    if module.__name__.startswith(f"{__name__}.") and stage.name != file:
+        raise TypeError(f"{module.__name__}: what is typed is {stage.name}, so the file must be {stage.name}.py")
     return Method(stage.name, stage, tuple(held["CLAIMS"]), tuple(held["CASES"]), module.__doc__ or "")
 
 

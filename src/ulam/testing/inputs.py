@@ -110,8 +110,8 @@ def candidates(p: Parameter, width: int) -> list[Any]:
             numbers = [start + step for step in (0, 1, 2, 3, 5, 40, 10**6)]
         elif math.isfinite(low) and math.isfinite(high):
             numbers = [low + (high - low) * x for x in (0.0, 1e-9, 0.05, 0.25, 0.5, 0.7, 0.75, 0.9, 0.99, 1 - 1e-9, 1.0)]
-        else:
-            numbers = [0.0, 1e-9, 0.1, 0.5, 0.7, 1.0, 1.3, 2.0, 10.0, 1e6, 1e300, math.inf, -1e-9, -0.5, -2.0, -1e6]
+        if p.kind is float and high - low > 2:  # sizes that people use, however wide the range
+            numbers += [0.0, 1e-9, 0.1, 0.5, 0.7, 1.0, 1.3, 2.0, 10.0, 1e6, 1e300, math.inf, -1e-9, -0.5, -2.0, -1e6]
         if p.neutral is not MISSING and p.kind is float:
             numbers += [p.neutral, p.neutral + 1e-6, p.neutral - 1e-6]
         numbers = [x for x in dict.fromkeys(numbers) if x in p.range]

@@ -73,6 +73,8 @@ def dispatch(words: Sequence[str]) -> int:
     if words[:1] == ["--version"]:
         print(f"ulam {__version__}")
         return 0
+    if words in (["help"], ["version"]):  # a story about help is not what anybody wants
+        raise UsageError(f"{words[0]} is no verb", fix=f"ulam --{words[0]}; for a text that begins so: ulam sample {words[0]}")
     verb, rest = (words[0], list(words[1:])) if words and words[0] in VERBS else ("sample", list(words))
     if not words and is_terminal(sys.stdin):
         rest = ["--help"]

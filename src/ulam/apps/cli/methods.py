@@ -97,7 +97,7 @@ def page(method: Method) -> str:
 
 def sections(method: Method) -> dict[str, str]:
     """The docstring by its labels. Lines that stand further in, formulas, stay lines; the others flow."""
-    _, *parts = SECTION.split(method.doc)
+    _, *parts = SECTION.split(method.doc.partition("\n\n")[2])
     return {label.lower(): flowing(text) for label, text in zip(parts[::2], parts[1::2], strict=True)}
 
 

@@ -142,8 +142,15 @@ def opened(path: Path | None, force: bool) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
+    if path.is_dir():
+        raise UsageError(f"-o {path} is a directory", fix=f"-o {path / 'out.json'}")
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
     if path.exists() and not force:
         raise UsageError(f"{path} exists", fix=f"another path, or -o {path} --force")
+    path = path.resolve()  # a link stays a link
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         file = part.open("x", encoding="utf-8", newline="")
