@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 
 import pytest
 
 from ulam import Recipe
+from ulam.apps.cli.recipe import literal
 from ulam.methods import catalogue
 
 from .conftest import Ulam
@@ -112,6 +114,11 @@ def test_every_form_is_the_same_recipe(ulam: Ulam, tmp_path: Path, text: str, fo
     path.write_text(result.out)
     again = ulam("recipe", "show", result.out if form == "text" else str(path), "--as", "text")
     assert Recipe(again.out) == recipe
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 0.1, 3, "all", {" c": -5.0}])
+def test_values_are_code(value: object) -> None:
+    assert eval(literal(value)) == value
 
 
 def test_a_recipe_that_is_none(ulam: Ulam) -> None:

@@ -7,7 +7,9 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ulam as library
+from ulam.apps.cli.summary import is_argmax
+from ulam.methods import catalogue
 
-from .conftest import Broken, Pieces, Ulam
+from .conftest import Broken, Pieces, Stream, Ulam
 
 HALVES = {"a": 0.5, "b": 0.25, "c": 0.25}
 
@@ -62,6 +66,8 @@ def test_the_prompt_stands_before_the_text_of_a_terminal_and_nowhere_else(ulam: 
     assert shown.out == "aa\n"
     assert shown.stderr.startswith("\x1b[2mcab\x1b[22m")
     assert "cab" not in ulam(*words).stderr
+    assert "cab" not in ulam(*words, stdout=Stream(terminal=True)).stderr  # 2> log
+    assert "cab" not in ulam(*words, "--json", terminal=True).stderr
     assert ulam(*words, "-q", terminal=True).stderr == ""
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in ulam(*words, terminal=True).stderr
@@ -78,24 +84,29 @@ def test_streamed_text_is_unstreamed_text(ulam: Ulam, models: Callable[..., None
     assert whole.out == "\n---\n".join(each.text for each in run) + "\n"
 
 
-def test_streaming_writes_while_it_draws(ulam: Ulam, models: Callable[..., None]) -> None:
+STREAMS = [
+    ([], False, False),
+    ([], True, True),
+    (["--stream"], False, True),
+    (["--no-stream"], True, False),
+    (["-n", "2"], True, False),
+    (["-n", "2", "--stream"], False, True),
+]
+
+
+@pytest.mark.parametrize(("more", "terminal", "streams"), STREAMS)
+def test_streaming_writes_while_it_draws(ulam: Ulam, models: Callable[..., None], more: list[str], terminal: bool, streams: bool) -> None:
     seen: list[bytes] = []
 
     class Watched(Pieces):
         def step(self, state, tokens):  # type: ignore[no-untyped-def]
-            import sys
-
             seen.append(sys.stdout.written())  # type: ignore[attr-defined]
             return super().step(state, tokens)
 
     models(watched=Watched())
-    words = ("a", "-m", "watched", "--max-tokens", "30", "--seed", "1")
-    whole = ulam(*words, "--stream").stdout
-    assert len(set(seen)) > 5
+    whole = ulam("a", "-m", "watched", "--max-tokens", "30", "--seed", "1", *more, terminal=terminal).stdout
     assert all(whole.startswith(part) for part in seen)
-    seen.clear()
-    assert ulam(*words).stdout == whole
-    assert set(seen) == {b""}
+    assert len(set(seen[:12])) > 4 if streams else set(seen[:12]) == {b""}
 
 
 def test_control_characters_are_signs_on_a_terminal_only(ulam: Ulam, models: Callable[..., None]) -> None:
@@ -106,6 +117,10 @@ def test_control_characters_are_signs_on_a_terminal_only(ulam: Ulam, models: Cal
     shown = ulam(*words, terminal=True)
     assert shown.out == piped.out.replace("\x1b", "␛")
     assert "\x1b" not in ulam(*words, "--json", terminal=True).out
+    turned = ("a\u202eb", "-m", "pieces", "--max-tokens", "1", "--json")
+    assert "\u202e" in ulam(*turned).out
+    assert "\u202e" not in ulam(*turned, terminal=True).out
+    assert json.loads(ulam(*turned, terminal=True).out)["prompt"]["text"] == "a\u202eb"
 
 
 def test_stop_strings_are_cut_off(ulam: Ulam) -> None:
@@ -150,6 +165,14 @@ def test_where_nothing_is_left_to_chance_there_is_no_seed(ulam: Ulam, recipe: st
     receipt = ulam("abc", recipe, "-m", "abc", "--max-tokens", "3").receipt
     assert "argmax; the seed has no effect" in receipt
     assert "seed " not in receipt.replace("the seed has", "")
+
+
+def test_a_stage_that_draws_needs_the_seed_even_under_greedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = catalogue()["top_k"]
+    without = replace(method, claims=tuple(claim for claim in method.claims if claim != "deterministic"))
+    assert is_argmax(library.Recipe("top_k=2 greedy"))
+    monkeypatch.setitem(catalogue(), "top_k", without)
+    assert not is_argmax(library.Recipe("top_k=2 greedy"))
 
 
 def test_a_recipe_that_draws_shows_its_seed(ulam: Ulam) -> None:
