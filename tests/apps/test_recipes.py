@@ -154,3 +154,21 @@ def test_no_variable_of_the_environment_changes_a_recipe(ulam: Ulam, monkeypatch
     for name in ("ULAM_TEMPERATURE", "ULAM_RECIPE", "ULAM_SAMPLE_TEMPERATURE", "TEMPERATURE"):
         monkeypatch.setenv(name, "0")
     assert document(ulam)["recipe"] == "categorical"
+
+
+def test_a_recipe_file_is_named_in_its_errors(ulam: Ulam, tmp_path: Path) -> None:
+    bad, text = tmp_path / "bad.toml", tmp_path / "recipe.txt"
+    bad.write_text('[[stages]]\nstage = "top_p"\nq = 0.9\n')
+    text.write_text("top_p=0.9")
+    wrong = ulam("ab", "-m", "abc", "-r", str(bad))
+    assert wrong.code == 2
+    assert wrong.stderr.startswith(f'error: {bad}: top_p has no parameter "q"')
+    other = ulam("ab", "-m", "abc", "-r", str(text))
+    assert other.code == 2
+    assert "a recipe file is .toml or .json" in other.stderr
+
+
+def test_a_model_that_nobody_typed_is_told_where_it_came_from(ulam: Ulam, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ULAM_MODEL", "stroies")
+    assert "(from ULAM_MODEL)" in ulam("ab").stderr
+    assert "(from ULAM_MODEL)" not in ulam("ab", "-m", "stroies").stderr

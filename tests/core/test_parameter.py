@@ -137,8 +137,8 @@ def test_descriptions() -> None:
     assert [p.describe() for p in parameters(Sample)] == [
         "[0, 1], neutral 1",
         "(0, inf) a token, default 2",
-        '[0, 8) or all, neutral 0, default "all"',
-        'logits | log_probs, default "logits"',
+        "[0, 8) or all, neutral 0, default all",
+        "logits | log_probs, default logits",
         "true | false, default false",
         "(-inf, inf), default []",
     ]

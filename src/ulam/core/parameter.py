@@ -97,7 +97,7 @@ class Parameter:
         text = " or ".join(part for part in parts if part) or {bool: "true | false", dict: "{token: number, ...}"}[self.kind]
         text += f" {self.unit}" if self.unit else ""
         text += "" if self.neutral is MISSING else f", neutral {print_value(self.neutral)}"
-        return text + ("" if self.required else f", default {print_value(self.default)}")
+        return text + ("" if self.required else f", default {print_value(Word(self.default) if isinstance(self.default, str) else self.default)}")
 
     def check(self, value: Any, stage: str) -> Any:
         """`value` in its normal form. Raises `OutOfRange`, naming the stage, the range and the nearest right value."""

@@ -132,6 +132,9 @@ class Run(Iterator[Event]):
         self.seconds = 0.0
         self.events = self.loop()
 
+    def __repr__(self) -> str:
+        return f"Run({len(self.finished)} of {len(self.rows)} samples drawn from {self.model.name}, seed {self.seed})"
+
     def __next__(self) -> Event:
         return next(self.events)
 

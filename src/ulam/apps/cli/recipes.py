@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,9 +68,15 @@ def read_recipe(text: str) -> Recipe:
     """A recipe from its text, or from a `.toml` or `.json` file."""
     suffix = Path(text).suffix
     if suffix not in (".toml", ".json"):
+        if os.path.isfile(text):
+            raise UsageError(f"{text} is a file, and a recipe file is .toml or .json", fix="ulam recipe show temperature=0.8 --as toml > recipe.toml")
         return Recipe(text)
     content = read_file(text)
-    return Recipe.from_toml(content) if suffix == ".toml" else Recipe.from_json(content)
+    try:
+        return Recipe.from_toml(content) if suffix == ".toml" else Recipe.from_json(content)
+    except RecipeError as error:
+        error.what = f"{text}: {error.what}"
+        raise
 
 
 def read_words(typed: Typed) -> Recipe:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ...core.errors import UsageError
+from ...core.errors import ModelError, UsageError
 from ...decode import stream as start
 from ...models.load import load
+from ...models.protocol import LanguageModel
 from ...render.terminal import dim, is_terminal, visible
 from .output import JsonLinesWriter, JsonWriter, TextWriter, format_of, opened
 from .progress import Progress, after_a_second
@@ -77,7 +78,7 @@ def sample(
         if samples >= MANY and form == "text" and out is None:
             note(f"-n {samples} is {samples} samples; for {samples} tokens: --max-tokens {samples}")
         with after_a_second(lambda: note(f"loading {model} ...")):
-            loaded = load(model)
+            loaded = loaded_from(model, context)
         run = start(loaded, text, given.recipe, n=samples, max_tokens=max_tokens, seed=seed, stop=[unescape(each) for each in stop or []])
         watched = form == "text" and is_terminal(target)
         streams = stream if stream is not None else watched and samples == 1
@@ -104,6 +105,17 @@ def check(samples: int, max_tokens: int, seed: int | None, stop: Sequence[str]) 
         raise UsageError(f"--seed {seed} is outside 0 to 2^64 - 1", fix="--seed 7")
     if "" in stop:
         raise UsageError("an empty --stop would stop before the first token", fix="leave it out, or --max-tokens 0")
+
+
+def loaded_from(model: str, context: typer.Context) -> LanguageModel:
+    """The model; an error says where the name came from if nobody typed it."""
+    try:
+        return load(model)
+    except ModelError as error:
+        source = context.get_parameter_source("model")
+        if source is not None and source.name == "ENVIRONMENT":
+            error.what += " (from ULAM_MODEL)"
+        raise
 
 
 def shown(prompt: str) -> str:
