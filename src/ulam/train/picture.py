@@ -49,7 +49,8 @@ def loss_chart(history: Sequence[Progress], uniform: float) -> alt.LayerChart:
     report, loss = next((r, v) for r, v in reversed(held) if r.best)
     place = alt.Chart(alt.Data(values=[{"tokens": report.tokens, "loss": loss, "label": f"best {loss:.2f} nat, step {report.step}"}]))
     early = 2 * report.tokens < right
-    best = written(place, x, y, VALID, align="left" if early else "right", baseline="top", dx=6 if early else 0, dy=11)
+    above = history[-1].train is not None and history[-1].train < loss  # the training curve ends below: its place is taken
+    best = written(place, x, y, VALID, align="left" if early else "right", baseline="bottom" if above else "top", dx=6 if early else 0, dy=-14 if above else 11)
     best.append(place.mark_point(color=VALID, filled=True, size=70, opacity=1).encode(x, y))
     return alt.LayerChart(layer=[curves, *guessing, *best], width=560, height=300, background="white", padding=16, config=STYLE)
 
