@@ -29,7 +29,7 @@ PARAMETERS = st.dictionaries(
 STAGES = st.lists(st.tuples(NAMES, PARAMETERS).map(lambda pair: {**pair[1], "stage": pair[0]}) | VALUES, max_size=3)
 
 
-def read(reader: Callable[[Any], Recipe], text: Any) -> None:
+def assert_reads(reader: Callable[[Any], Recipe], text: Any) -> None:
     try:
         recipe = reader(text)
     except RecipeError as error:
@@ -43,20 +43,20 @@ def read(reader: Callable[[Any], Recipe], text: Any) -> None:
 
 @given(TYPED)
 def test_any_text(text: str) -> None:
-    read(Recipe, text)
+    assert_reads(Recipe, text)
 
 
 @given(STAGES.map(lambda stages: {"stages": stages}) | VALUES)
 def test_any_json(data: Any) -> None:
-    read(Recipe.from_json, json.dumps(data))
+    assert_reads(Recipe.from_json, json.dumps(data))
 
 
 @given(st.text(max_size=30))
 def test_any_text_as_json_and_toml(text: str) -> None:
-    read(Recipe.from_json, text)
-    read(Recipe.from_toml, text)
+    assert_reads(Recipe.from_json, text)
+    assert_reads(Recipe.from_toml, text)
 
 
 @given(NAMES, st.lists(st.tuples(st.sampled_from(["p", "T", "k", "map", "stage", "x y"]), NUMBERS | TYPED), max_size=3))
 def test_any_toml(name: str, pairs: list[tuple[str, str]]) -> None:
-    read(Recipe.from_toml, f'[[stages]]\nstage = "{name}"\n' + "".join(f"{key} = {value}\n" for key, value in pairs))
+    assert_reads(Recipe.from_toml, f'[[stages]]\nstage = "{name}"\n' + "".join(f"{key} = {value}\n" for key, value in pairs))
