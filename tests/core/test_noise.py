@@ -70,7 +70,7 @@ def test_pinned_streams(seed: int, sequence: int, position: int, purpose: int, l
     assert bits_by_hand(seed, sequence, position, purpose, lane) == bits
     address = Address([sequence], [position], purpose, [lane])
     assert PhiloxNoise(seed).bits(address).tolist() == [bits]
-    assert PhiloxNoise(seed).uniform(address).tolist() == [(bits >> 11) * 2.0**-53]
+    assert PhiloxNoise(seed).uniform(address).values.tolist() == [(bits >> 11) * 2.0**-53]
     k = bits >> 12
     assert PhiloxNoise(seed).gumbel(address)[0] == pytest.approx(-math.log(-math.log((2 * k + 1) * 2.0**-53)), rel=1e-15)
 
@@ -222,7 +222,7 @@ def test_the_law_of_many_draws(coupling: Any) -> None:
 
 def test_uniforms_fill_the_interval() -> None:
     """10^5 uniforms: the largest gap of the empirical law to the diagonal, at a false alarm of 1e-9."""
-    u = PhiloxNoise(11).uniform(Address(np.arange(100_000), 0))
+    u = PhiloxNoise(11).uniform(Address(np.arange(100_000), 0)).values
     assert stats.kstest(u, "uniform").pvalue > 1e-9
     assert stats.kstest(u[:-1] - u[1:], "triang", args=(0.5, -1, 2)).pvalue > 1e-9  # and neighbours are independent
 
@@ -230,7 +230,7 @@ def test_uniforms_fill_the_interval() -> None:
 def test_coins() -> None:
     at = Address(np.arange(1000), 0, Purpose.accept)
     noise = PhiloxNoise(4)
-    u = noise.uniform(at)
+    u = noise.uniform(at).values
     assert not noise.bernoulli(0.0, at).any()
     assert noise.bernoulli(1.0, at).all()
     assert np.array_equal(noise.bernoulli(u, at), np.zeros(1000, bool))  # u < u never

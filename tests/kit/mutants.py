@@ -254,7 +254,7 @@ class ReachesU(CategoricalChooser):
 
     def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
         p = softmax(host(z))
-        return (np.cumsum(p, axis=-1) < noise.uniform(address)[:, None]).sum(axis=-1)
+        return (np.cumsum(p, axis=-1) < noise.uniform(address).values[:, None]).sum(axis=-1)
 
 
 class MostLikelyFirst(CategoricalChooser):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from ulam.core.noise import Address, Coupling, PhiloxNoise, Purpose
+from ulam.core.noise import Address, Coupling, PhiloxNoise, Purpose, Uniform
 from ulam.testing import Asked, ConformanceError, RefusingNoise, ScriptedNoise, check_noise, law_of
 
 HERE = Address([0], [0])
@@ -18,7 +18,7 @@ HERE = Address([0], [0])
 def test_scripted_noise_says_what_it_is_told_and_remembers_the_questions() -> None:
     noise = ScriptedNoise([0.25, 0.5, 0.5, [0.1, 0.9]])
     two = Address([4, 5], [0, 1], Purpose.accept)
-    assert noise.uniform(two).tolist() == [0.25, 0.25]
+    assert noise.uniform(two).values.tolist() == [0.25, 0.25]
     assert noise.bernoulli([0.4, 0.6], two).tolist() == [False, True]
     assert noise.categorical(np.log([[0.5, 0.5], [0.25, 0.75]]), two).tolist() == [1, 1]
     assert noise.categorical(np.zeros((2, 2)), two, coupling="gumbel").tolist() == [1, 1]
@@ -64,28 +64,28 @@ def test_a_uniform_has_no_law_to_enumerate() -> None:
 class ByPlace(PhiloxNoise):
     """Gives a row what belongs to its place in the batch."""
 
-    def uniform(self, address: Address) -> NDArray[np.float64]:
-        u = super().uniform(address)
-        return np.roll(u, 1) if u.ndim else u
+    def uniform(self, address: Address) -> Uniform:
+        u = super().uniform(address).values
+        return Uniform(np.roll(u, 1) if u.ndim else u)
 
 
 class ForgetsPurpose(PhiloxNoise):
-    def uniform(self, address: Address) -> NDArray[np.float64]:
+    def uniform(self, address: Address) -> Uniform:
         return super().uniform(Address(address.sequence, address.position, 0, address.lane))
 
 
 class ShortSequence(PhiloxNoise):
     """Reads 32 bits of the sequence number."""
 
-    def uniform(self, address: Address) -> NDArray[np.float64]:
+    def uniform(self, address: Address) -> Uniform:
         return super().uniform(Address(np.asarray(address.sequence, np.uint64) & np.uint64(0xFFFFFFFF), address.position, address.purpose, address.lane))
 
 
 class Coarse(PhiloxNoise):
     """Uniforms of 32 bits."""
 
-    def uniform(self, address: Address) -> NDArray[np.float64]:
-        return np.floor(super().uniform(address) * 2.0**32) * 2.0**-32
+    def uniform(self, address: Address) -> Uniform:
+        return Uniform(np.floor(super().uniform(address).values * 2.0**32) * 2.0**-32)
 
 
 class Reaches(PhiloxNoise):
@@ -93,7 +93,7 @@ class Reaches(PhiloxNoise):
 
     def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]:
         super().bernoulli(p, address)
-        return self.uniform(address) >= 1 - np.asarray(p)
+        return self.uniform(address).values >= 1 - np.asarray(p)
 
 
 class FromTheEnd(PhiloxNoise):

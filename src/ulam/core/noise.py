@@ -88,10 +88,37 @@ def inverse_cdf(weights: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray
     return np.asarray(np.where(beyond.any(axis=-1), np.argmax(beyond, axis=-1), last), dtype=np.int64)
 
 
+class Uniform:
+    """Uniform numbers of [0, 1), one an address, looked at or not.
+
+    An algorithm that only compares them (`below`, `cell`) can be enumerated; one that reads `values`, or `float`, cannot.
+    Several laws may share one handle: that is how noise is shared on purpose.
+    """
+
+    def __init__(self, values: ArrayLike):
+        self._values = np.asarray(values, dtype=np.float64)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The numbers themselves, in the shape of the address."""
+        return self._values
+
+    def __float__(self) -> float:
+        return float(self.values.item())
+
+    def below(self, a: ArrayLike) -> NDArray[np.bool_]:
+        """[u < a]: never at a = 0, always at a = 1."""
+        return self.values < np.asarray(a, dtype=np.float64)
+
+    def cell(self, edges: ArrayLike) -> NDArray[np.int64]:
+        """Which interval of a partition u lies in: the number of `edges` (rising, [K]) that are at most u, 0 to K."""
+        return np.searchsorted(np.asarray(edges, dtype=np.float64), self.values, side="right")
+
+
 class Noise(Protocol):
     """The only source of random choices. Every question carries its address; arrays ask for many rows at once."""
 
-    def uniform(self, address: Address) -> NDArray[np.float64]: ...
+    def uniform(self, address: Address) -> Uniform: ...
 
     def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]: ...
 
@@ -115,9 +142,9 @@ class PhiloxNoise:
         x0, x1, _, _ = philox(tuple(w.astype(np.uint32) for w in words), (self.seed & 0xFFFFFFFF, self.seed >> 32))  # type: ignore[arg-type]
         return (x0.astype(np.uint64) << shift) | x1.astype(np.uint64)
 
-    def uniform(self, address: Address) -> NDArray[np.float64]:
+    def uniform(self, address: Address) -> Uniform:
         """k 2^-53 with k the top 53 bits: [0, 1)."""
-        return (self.bits(address) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return Uniform((self.bits(address) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
     def gumbel(self, address: Address) -> NDArray[np.float64]:
         """-ln(-ln u) with u = (2k + 1) 2^-53 and k the top 52 bits: finite, never 0 or 1 under the logarithms."""
@@ -129,7 +156,7 @@ class PhiloxNoise:
         chance = np.asarray(p, dtype=np.float64)
         if not bool(np.all((chance >= -1e-12) & (chance <= 1 + 1e-12))):
             raise OutOfRange(f"a probability of {p} is outside [0, 1]", parameter="p")
-        return self.uniform(address) < chance
+        return self.uniform(address).below(chance)
 
     def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
         """One token a row, [B], from log-probabilities [B, V] that need not be normalised.
@@ -146,7 +173,7 @@ class PhiloxNoise:
             lanes = Address(column(address.sequence), column(address.position), address.purpose, np.arange(log_probs.shape[-1], dtype=np.uint64))
             keys = np.where(log_probs > -np.inf, log_probs - top + self.gumbel(lanes), -np.inf)
             return np.argmax(keys, axis=-1)
-        return inverse_cdf(np.exp(log_probs - top), self.uniform(address))
+        return inverse_cdf(np.exp(log_probs - top), self.uniform(address).values)
 
 
 def column(x: ArrayLike) -> NDArray[Any]:

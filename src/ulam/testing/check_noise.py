@@ -40,7 +40,7 @@ def addresses(noise: Noise) -> tuple[int, str | None]:
     """The same address says the same, alone or among others; every other address says something else."""
     seen: list[float] = []
     for purpose in Purpose:
-        whole = noise.uniform(Address(GRID.sequence, GRID.position, purpose, GRID.lane))
+        whole = noise.uniform(Address(GRID.sequence, GRID.position, purpose, GRID.lane)).values
         seen += whole.ravel().tolist()
         for i, j, k in ((0, 0, 0), (5, 4, 3), (3, 1, 2)):
             one = noise.uniform(Address(np.ravel(GRID.sequence)[i], np.ravel(GRID.position)[j], purpose, np.ravel(GRID.lane)[k]))
@@ -50,7 +50,7 @@ def addresses(noise: Noise) -> tuple[int, str | None]:
 
 
 def uniforms(noise: Noise) -> tuple[int, str | None]:
-    u = noise.uniform(Address(np.arange(4096), 3))
+    u = noise.uniform(Address(np.arange(4096), 3)).values
     if u.dtype != np.float64 or u.shape != (4096,):
         return 0, f"uniforms of type {u.dtype} and shape {u.shape} instead of float64 (4096,)"
     if not ((u >= 0) & (u < 1)).all():
@@ -60,7 +60,7 @@ def uniforms(noise: Noise) -> tuple[int, str | None]:
 
 def coins(noise: Noise) -> tuple[int, str | None]:
     at = Address(np.arange(500), 4, Purpose.accept)
-    u = noise.uniform(at)
+    u = noise.uniform(at).values
     for p in (0.0, 1.0, 0.3, u):
         if not np.array_equal(noise.bernoulli(p, at), u < p):
             return 0, "a coin does not fall where its uniform is below p"
@@ -70,7 +70,7 @@ def coins(noise: Noise) -> tuple[int, str | None]:
 def tokens(noise: Noise) -> tuple[int, str | None]:
     """Equal weights, where the running sum is exact; then irregular rows against a running sum of the same order."""
     at = Address(np.arange(300), 5)
-    u = noise.uniform(at)
+    u = noise.uniform(at).values
     for width in (1, 2, 3, 7, 1000):
         if not np.array_equal(noise.categorical(np.zeros((300, width)), at), np.floor(u * width)):
             return 0, f"among {width} equal tokens the draw is not the inverse CDF of the uniform"

@@ -52,12 +52,12 @@ class Probe:
 
 def irregular(width: int, stream: int) -> NDArray[np.float64]:
     """Logistic numbers on a grid of 2^-20, distinct with near certainty; the same for the same arguments."""
-    u = PhiloxNoise(0).uniform(Address(sequence=stream, position=np.arange(width))) + 2.0**-54
+    u = PhiloxNoise(0).uniform(Address(sequence=stream, position=np.arange(width))).values + 2.0**-54
     return np.rint(np.log(u / (1 - u)) * 2.0**21) / 2.0**20
 
 
 def permutation(width: int, stream: int) -> NDArray[np.int64]:
-    return np.argsort(PhiloxNoise(1).uniform(Address(sequence=stream, position=np.arange(width))))
+    return np.argsort(PhiloxNoise(1).uniform(Address(sequence=stream, position=np.arange(width))).values)
 
 
 def rows_of(width: int) -> Iterator[Row]:
@@ -161,7 +161,7 @@ def dealt(deck: list[Any], first: int, stream: Iterator[int]) -> Iterator[Any]:
 
 def histories(width: int) -> list[History]:
     """Histories over `width` tokens: none, one token, repeats, longer than the vocabulary, prompt alone."""
-    drawn = (PhiloxNoise(2).uniform(Address(sequence=3, position=np.arange(40))) * width).astype(int).tolist()
+    drawn = (PhiloxNoise(2).uniform(Address(sequence=3, position=np.arange(40))).values * width).astype(int).tolist()
     last = width - 1
     return [
         History(),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UlamError
-from ..core.noise import Address, Coupling, inverse_cdf
+from ..core.noise import Address, Coupling, Uniform, inverse_cdf
 
 
 class Asked(UlamError):
@@ -33,8 +33,8 @@ class ScriptedNoise:
         self.questions.append((kind, address))
         return np.asarray(self.uniforms[len(self.questions) - 1], dtype=np.float64)
 
-    def uniform(self, address: Address) -> NDArray[np.float64]:
-        return np.broadcast_to(self.next("uniform", address), shape_of(address))
+    def uniform(self, address: Address) -> Uniform:
+        return Uniform(np.broadcast_to(self.next("uniform", address), shape_of(address)))
 
     def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]:
         return np.broadcast_to(self.next("bernoulli", address) < np.asarray(p), shape_of(address))
@@ -52,7 +52,7 @@ class ScriptedNoise:
 class RefusingNoise:
     """Raises `Asked` at every question: for what claims to draw nothing."""
 
-    def uniform(self, address: Address) -> NDArray[np.float64]:
+    def uniform(self, address: Address) -> Uniform:
         raise Asked("a uniform was asked for")
 
     def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]:
