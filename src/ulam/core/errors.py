@@ -95,6 +95,30 @@ class StaleState(UlamError):
     """A model state that an earlier step has consumed."""
 
 
+class NoGlobalForm(UsageError):
+    """A recipe whose weights over whole texts are not defined: a stage depends on a constant added to the logits, or tosses a coin."""
+
+
+class NotEnumerable(UsageError):
+    """A procedure that reads a number from a continuum, so that its outcomes cannot be listed."""
+
+
+class NotDeterministic(UlamError):
+    """A procedure that does not repeat itself when it gets the same answers: it draws outside the noise."""
+
+
+class AddressReused(UlamError):
+    """Two different questions at one address of the noise, where each would have the other's answer."""
+
+
+class LawNotNormalised(UlamError):
+    """A law whose probabilities do not add to one: a probability was stated wrongly."""
+
+
+class BudgetExceeded(UsageError):
+    """A law with more paths, questions or outcomes than allowed."""
+
+
 class ModelError(UlamError):
     """A model that cannot be found or opened safely, or an extra that is not installed."""
 
