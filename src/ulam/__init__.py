@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .core.errors import UlamError
     from .core.vocabulary import Vocabulary
     from .decode import Sample, Samples, sample, stream
+    from .exact import Law, law
     from .models.load import load
     from .models.protocol import LanguageModel
     from .recipe import Choice, Recipe
@@ -28,17 +29,19 @@ WHERE = {
     "Categorical": "core.categorical",
     "Choice": "recipe",
     "LanguageModel": "models.protocol",
+    "Law": "exact",
     "Recipe": "recipe",
     "Sample": "decode",
     "Samples": "decode",
     "UlamError": "core.errors",
     "Vocabulary": "core.vocabulary",
+    "law": "exact",
     "load": "models.load",
     "sample": "decode",
     "stream": "decode",
 }
 
-__all__ = ["Categorical", "Choice", "LanguageModel", "Recipe", "Sample", "Samples", "UlamError", "Vocabulary", "load", "sample", "stream"]
+__all__ = ["Categorical", "Choice", "LanguageModel", "Law", "Recipe", "Sample", "Samples", "UlamError", "Vocabulary", "law", "load", "sample", "stream"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,17 +1,15 @@
-"""A model given by a table, which keeps count of its states; the law of a run by enumeration; the law of a table by a walk."""
+"""A model given by a table, which keeps count of its states; the law of a table by a walk."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 
+import ulam
 from ulam.core.errors import StaleState
-from ulam.core.noise import Address, Coupling
 from ulam.core.vocabulary import Vocabulary
 
 Prefix = tuple[int, ...]
@@ -91,42 +89,9 @@ def assert_given_back(model: Tree) -> None:
     assert [(state.rows, state.stepped, state.released) for state in model.states if state.stepped + state.released != 1] == []
 
 
-class Branches:
-    """A noise that follows one path through the choices of a run, at its end always the first that is possible; keeps the siblings."""
-
-    def __init__(self, path: tuple[int, ...]):
-        self.path, self.depth, self.mass = list(path), 0, 1.0
-        self.siblings: list[tuple[int, ...]] = []
-        self.addresses: list[tuple[int, int]] = []
-
-    def categorical(self, log_probs: Any, address: Address, coupling: Coupling = "inverse_cdf") -> Any:
-        self.addresses += zip(np.atleast_1d(address.sequence).tolist(), np.atleast_1d(address.position).tolist(), strict=True)
-        return np.array([self.choose(np.exp(row - row.max())) for row in log_probs])
-
-    def choose(self, weight: Any) -> int:
-        possible = np.flatnonzero(weight > 0).tolist()
-        if self.depth == len(self.path):
-            self.siblings += [(*self.path, token) for token in possible[1:]]
-            self.path.append(possible[0])
-        token = self.path[self.depth]
-        self.depth += 1
-        self.mass *= weight[token] / math.fsum(weight)
-        return token
-
-
-def law_of(run: Callable[[], Any]) -> dict[Any, float]:
-    """The whole law of what `run` returns, with the noise of the loop replaced and nothing else."""
-    law: dict[Any, list[float]] = defaultdict(list)
-    paths: list[tuple[int, ...]] = [()]
-    while paths:
-        noise = Branches(paths.pop())
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ulam.decode.loop.PhiloxNoise", lambda seed, noise=noise: noise)
-            outcome = run()
-        assert len(set(noise.addresses)) == len(noise.addresses), "an address was used twice"
-        law[outcome].append(noise.mass)
-        paths += noise.siblings
-    return {outcome: math.fsum(masses) for outcome, masses in law.items()}
+def law_of(procedure: Callable[[Any], Any]) -> dict[Any, float]:
+    """The whole law of what a procedure returns, with the noise of the loop replaced and nothing else."""
+    return dict(ulam.law(procedure, of=lambda result: result))
 
 
 def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:

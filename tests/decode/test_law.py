@@ -12,20 +12,20 @@ from .conftest import Tree, distance, law_of
 
 def test_the_running_example() -> None:
     """Leaves of D: $ .10, x$ .25, xy$ .25, y$ .40. Cut at two tokens, xy is not finished."""
-    assert distance(law_of(lambda: ulam.sample(D, [[]], "", max_tokens=3, seed=0)[0].text), {"": 0.1, "x": 0.25, "xy": 0.25, "y": 0.4}) < 1e-15
-    law = law_of(lambda: (lambda s: (s.text, s.finish_reason))(ulam.sample(D, [[]], "", max_tokens=2, seed=0)[0]))
+    assert distance(law_of(lambda noise: ulam.sample(D, [[]], "", max_tokens=3, noise=noise)[0].text), {"": 0.1, "x": 0.25, "xy": 0.25, "y": 0.4}) < 1e-15
+    law = law_of(lambda noise: (lambda s: (s.text, s.finish_reason))(ulam.sample(D, [[]], "", max_tokens=2, noise=noise)[0]))
     assert distance(law, {("", "stop"): 0.1, ("x", "stop"): 0.25, ("xy", "length"): 0.25, ("y", "stop"): 0.4}) < 1e-15
 
 
 def test_temperature_on_the_running_example() -> None:
     """T = 1/2 squares and renormalises each step: root (25, 16, 1)/42, after x (1, 1)/2. So y$ has 16/42, not its global share."""
-    law = law_of(lambda: ulam.sample(D, [[]], "temperature=0.5", max_tokens=3, seed=0)[0].text)
+    law = law_of(lambda noise: ulam.sample(D, [[]], "temperature=0.5", max_tokens=3, noise=noise)[0].text)
     assert distance(law, {"": 1 / 42, "x": 25 / 84, "xy": 25 / 84, "y": 16 / 42}) < 1e-15
 
 
 def test_greedy_says_one_text() -> None:
     abc = Tree(lambda prefix: (0.5, 0.25, 0.25), [b"a", b"b", b"c"])
-    assert law_of(lambda: ulam.sample(abc, [[]], "greedy", max_tokens=3, seed=0)[0].text) == {"aaa": 1.0}
+    assert law_of(lambda noise: ulam.sample(abc, [[]], "greedy", max_tokens=3, noise=noise)[0].text) == {"aaa": 1.0}
 
 
 def test_ends_and_limits() -> None:

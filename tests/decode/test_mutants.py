@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ulam.core.errors import InvalidLogits
-from ulam.decode import loop
+from ulam.decode import loop, request
 from ulam.decode import text as text_module
 from ulam.decode.loop import Row, Run, SampleEvent
 from ulam.decode.plan import Plan
@@ -177,13 +177,13 @@ def fork_never_given_back(patch: Patch) -> None:
 
 
 def noise_of_the_clock(patch: Patch) -> None:
-    real, made = loop.PhiloxNoise, []
+    real, made = request.PhiloxNoise, []
 
     def noise(seed: int) -> Any:
         made.append(seed)
         return real(seed + len(made))
 
-    patch.setattr(loop, "PhiloxNoise", noise)
+    patch.setattr(request, "PhiloxNoise", noise)
 
 
 def cancelled_text_thrown_away(patch: Patch) -> None:

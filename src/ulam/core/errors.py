@@ -116,7 +116,14 @@ class LawNotNormalised(UlamError):
 
 
 class BudgetExceeded(UsageError):
-    """A law with more paths, questions or outcomes than allowed."""
+    """A law with more paths, questions or outcomes than allowed.
+
+    needed  how many paths it has, or about as many, if that is known
+    fits    the largest length whose law is within the budget, if that is known
+    """
+
+    needed: float | None = None
+    fits: int | None = None
 
 
 class ModelError(UlamError):

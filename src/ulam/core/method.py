@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .arrays import Array, as_logits, like, log_softmax, namespace, take_rows, to_numpy
 from .context import Context
 from .errors import UsageError
-from .noise import Address, Noise
+from .noise import Address, Noise, Purpose
 from .parameter import Parameter, parameters
 from .values import Word, print_value
 from .vocabulary import Vocabulary
@@ -101,9 +101,18 @@ def unchecked(stage: S, changes: dict[str, Any]) -> S:
 
 
 class Transform(Stage):
-    """Logits to logits. Write `apply`; call the stage."""
+    """Logits to logits. Write `apply`; call the stage.
+
+    A stage that leaves it to chance whether it acts names the purpose of its coin, `coin`, and the probability that it acts,
+    `chance`. `apply` is then what it does when it acts, with no draw in it: the recipe tosses the coin, one a row and position.
+    """
 
     kind = "transform"
+    coin: ClassVar[Purpose | None] = None
+
+    def chance(self, rows: int) -> NDArray[np.float64]:
+        """The probability [B] that the stage acts."""
+        return np.ones(rows)
 
     def __call__(self, logits: Array, context: Context | None = None) -> Array:
         """Logits [B, V], nats, to logits [B, V] of the same type (half precision becomes float32); nothing is written to."""

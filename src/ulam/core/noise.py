@@ -131,6 +131,9 @@ class PhiloxNoise:
     def __init__(self, seed: int):
         self.seed = check_seed(seed)
 
+    def __repr__(self) -> str:
+        return f"PhiloxNoise({self.seed})"
+
     def bits(self, address: Address) -> NDArray[np.uint64]:
         """64 random bits at every address: output word 0 above word 1. `OutOfRange` for a field that does not fit its word."""
         sequence, position, lane = np.broadcast_arrays(

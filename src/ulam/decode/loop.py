@@ -7,7 +7,6 @@ position, never on its place or its mates.
 
 from __future__ import annotations
 
-import secrets
 import signal
 import threading
 import time
@@ -24,11 +23,11 @@ from .. import __version__
 from ..core.arrays import Array, as_logits, is_numpy_array, take_rows
 from ..core.context import Context, History
 from ..core.errors import InvalidLogits, UlamError
-from ..core.noise import PhiloxNoise, check_seed
+from ..core.noise import Noise
 from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
 from .plan import Plan
-from .request import Prompt, read_count, read_prompts, read_recipes, read_sequences, read_stop
+from .request import Prompt, read_count, read_noise, read_prompts, read_recipes, read_sequences, read_stop
 from .samples import FinishReason, Sample, Samples
 from .text import TextStream
 
@@ -117,12 +116,13 @@ class Run(Iterator[Event]):
         seed: int | None,
         stop: str | Sequence[str],
         sequence: int | Sequence[int] | None,
+        noise: Noise | None,
     ):
         texts, self.prompts = read_prompts(model, prompts)
         recipes = read_recipes(recipe, len(texts))
         bound = [each.bind(model.vocabulary) for each in recipes]
         self.model, self.n, self.max_tokens, self.stop = model, read_count(n, "n", 1), read_count(max_tokens, "max_tokens", 0), read_stop(stop)
-        self.seed = check_seed(secrets.randbits(32) if seed is None else seed)
+        self.seed, self.noise = read_noise(seed, noise)
         firsts = read_sequences(sequence, len(texts), self.n)
         self.rows = [Row(i * self.n + j, firsts[i] + j, texts[i], self.prompts[i], recipes[i], self.stop) for i in range(len(texts)) for j in range(self.n)]
         self.plan = Plan([each for each in bound for _ in range(self.n)])
@@ -133,7 +133,8 @@ class Run(Iterator[Event]):
         self.events = self.loop()
 
     def __repr__(self) -> str:
-        return f"Run({len(self.finished)} of {len(self.rows)} samples drawn from {self.model.name}, seed {self.seed})"
+        source = self.noise if self.seed is None else f"seed {self.seed}"
+        return f"Run({len(self.finished)} of {len(self.rows)} samples drawn from {self.model.name}, {source})"
 
     def __next__(self) -> Event:
         return next(self.events)
@@ -190,7 +191,7 @@ class Run(Iterator[Event]):
 
     def steps(self, live: NDArray[np.int64], state: State, logits: Array) -> Generator[Event, None, None]:
         """Token by token until every row of the batch has finished; `live` are their numbers in the run."""
-        model, rows, noise = self.model, self.rows, PhiloxNoise(self.seed)
+        model, rows, noise = self.model, self.rows, self.noise
         ends = {end: model.vocabulary.names.get(end, "end") for end in model.vocabulary.ends}
         try:
             while True:
@@ -257,6 +258,7 @@ def stream(
     seed: int | None = None,
     stop: str | Sequence[str] = (),
     sequence: int | Sequence[int] | None = None,
+    noise: Noise | None = None,
 ) -> Run:
     """Draw samples token by token: an iterator of events, with `cancel()` and `samples`.
 
@@ -268,11 +270,12 @@ def stream(
     stop        texts that end a sample, cut off exactly, wherever the borders of tokens are
     sequence    number of each prompt's first sample in the address of its noise (prompt index << 32); sample j adds j.
                 Prompts with equal numbers share all their noise, so that recipes can be compared with the same dice
+    noise       where every draw comes from, in place of a seed; exact mode enumerates it (`ulam.law`)
 
     Raises `UsageError` and its kinds for anything wrong with the arguments, before any work; what only the model knows
     (`EmptyPrompt`: it has no start token) comes with the first event.
     """
-    return Run(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence)
+    return Run(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence, noise=noise)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -293,13 +296,14 @@ def sample(
     seed: int | None = None,
     stop: str | Sequence[str] = (),
     sequence: int | Sequence[int] | None = None,
+    noise: Noise | None = None,
 ) -> Samples:
     """Draw samples and return them all. Arguments as `stream`. The same seed gives the same text alone, in a batch, streamed.
 
     A row that fails (`finish_reason` "error") does not stop the others. Ctrl-C ends the run after the current step and
     raises `Interrupted`, which keeps what was drawn.
     """
-    run = stream(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence)
+    run = stream(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence, noise=noise)
     try:
         with cancelling(run):
             for _ in run:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, TypeAlias
 
 from ..core.errors import ContextOverflow, UsageError
-from ..core.noise import check_word, sequence_number
+from ..core.noise import Noise, PhiloxNoise, check_seed, check_word, sequence_number
 from ..core.values import is_unicode, print_value
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 
 Prompt: TypeAlias = str | Sequence[int]
+
+
+def read_noise(seed: int | None, noise: Noise | None) -> tuple[int | None, Noise]:
+    """The source of all draws, and its seed if it is made from one: a fresh one of 32 bits if nothing is given. Raises `UsageError`."""
+    if noise is None:
+        fixed = check_seed(secrets.randbits(32) if seed is None else seed)
+        return fixed, PhiloxNoise(fixed)
+    if seed is not None:
+        raise UsageError("a seed and a noise are two sources of the same draws", fix="one of them")
+    if not hasattr(noise, "categorical"):
+        raise UsageError(f"{noise!r} is no noise", fix="seed=7, or a noise: ulam.core.noise.PhiloxNoise(7)")
+    return None, noise
 
 
 def listed(value: Any, name: str, fix: str) -> list[Any]:

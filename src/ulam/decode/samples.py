@@ -107,12 +107,12 @@ def token_entry(token: int, vocabulary: Vocabulary) -> dict[str, Any]:
 class Samples(Sequence[Sample]):
     """The samples of one run, in order: all of the first prompt, then all of the second, ...
 
-    seed   the run's seed; with model, prompt and recipe it gives the same samples again
+    seed   the run's seed; with model, prompt and recipe it gives the same samples again. None if it was given a noise
     meta   model, its fingerprint, whether its bits depend on the batch, limits, versions, seconds
     """
 
     items: tuple[Sample, ...]
-    seed: int
+    seed: int | None
     vocabulary: Vocabulary
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -131,7 +131,7 @@ class Samples(Sequence[Sample]):
 
     def __repr__(self) -> str:
         model = self.meta.get("model", {}).get("name", "a model")
-        lines = [f"Samples({len(self)} from {model}, seed {self.seed})"]
+        lines = [f"Samples({len(self)} from {model}" + (")" if self.seed is None else f", seed {self.seed})")]
         lines += [f"  [{s.index}] {s.text[:70]!r}{'...' if len(s.text) > 70 else ''} ({len(s.tokens)} tokens, {s.finish_reason})" for s in self.items[:20]]
         return "\n".join(lines + ([f"  ... and {len(self) - 20} more"] if len(self) > 20 else []))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -65,6 +66,11 @@ def read(module: ModuleType) -> Method:
     if module.__name__.startswith(f"{__name__}.") and stage.name != file:
         raise TypeError(f"{module.__name__}: what is typed is {stage.name}, so the file must be {stage.name}.py")
     return Method(stage.name, stage, tuple(held["CLAIMS"]), tuple(held["CASES"]), module.__doc__ or "")
+
+
+def claims_of(stage: Stage) -> tuple[str, ...]:
+    """What the file of a stage claims; nothing for a stage that no method file holds."""
+    return tuple(getattr(sys.modules[type(stage).__module__], "CLAIMS", ()))
 
 
 @cache

@@ -6,19 +6,30 @@ without it, and what came of that row is never shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, support, take_columns
 from ..core.context import Context
-from ..core.errors import EmptySupport, InvalidLogits, UlamError
+from ..core.errors import EmptySupport, InvalidLogits, RecipeError, UlamError
 from ..core.method import Chooser, Transform
 from ..core.noise import Address, Noise
 
-Failures = dict[int, UlamError]
+Failures: TypeAlias = dict[int, UlamError]
+
+Toss: TypeAlias = Callable[[Transform, int], NDArray[np.bool_]]
+"""The rows [B] on which a stage with a coin acts; its number among the stages of the same method is the lane of its draws."""
+
+Watch: TypeAlias = Callable[[Transform, Array, Array], None]
+"""Hears of every stage: the stage, the logits before it, the logits after it."""
+
+MOST_COINS = 4
 
 
 @dataclass(frozen=True)
@@ -34,10 +45,21 @@ class Draw:
     failures: Failures
 
 
-def shape(transforms: Sequence[Transform], z: Array, context: Context, failures: Failures) -> Array:
-    """Logits [B, V] after all transforms; rows that fail on the way join `failures`."""
+def shape(
+    transforms: Sequence[Transform], z: Array, context: Context, failures: Failures, toss: Toss | None = None, watch: Watch | None = None
+) -> Array:
+    """Logits [B, V] after all transforms; rows that fail on the way join `failures`. Stages with a coin need a `toss`."""
+    lanes: Counter[str] = Counter()
     for stage in transforms:
-        z = mend(stage(z, context), stage, context, failures, z)
+        after = stage(z, context)
+        if stage.coin is not None and toss is not None:
+            xp = namespace(z)
+            after = xp.where(like(z, toss(stage, lanes[stage.name]), xp.bool)[:, None], after, z)
+            lanes[stage.name] += 1
+        after = mend(after, stage, context, failures, z)
+        if watch is not None:
+            watch(stage, z, after)
+        z = after
     return z
 
 
@@ -69,7 +91,35 @@ def law(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Co
     """Log-probabilities [B, V] of the next token, chooser included, and the rows that failed."""
     failures: Failures = {}
     z = mend(z, None, context, failures)
-    return chooser.law(shape(transforms, z, context, failures)), failures
+    return stated(transforms, chooser, z, context, failures), failures
+
+
+def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Context, failures: Failures) -> Array:
+    """Log-probabilities [B, V] of the next token for rows that are in order: the mixture over what the coins may say.
+
+    A branch in which a row fails adds nothing to it; the failure joins `failures`.
+    """
+    coins = [(stage, stage.chance(z.shape[0])) for stage in transforms if stage.coin is not None]
+    if not coins:
+        return chooser.law(shape(transforms, z, context, failures))
+    if len(coins) > MOST_COINS:
+        what = f"the recipe tosses {len(coins)} coins, and its law is a mixture of 2^{len(coins)}"
+        raise RecipeError(what, fix=f"at most {MOST_COINS} stages with a coin")
+    xp = namespace(z)
+    mixture = xp.zeros_like(z)
+    for outcome in product((True, False), repeat=len(coins)):
+        weight = np.prod([chance if acts else 1 - chance for (_, chance), acts in zip(coins, outcome, strict=True)], axis=0)
+        fallen = iter(outcome)
+
+        def toss(stage: Transform, lane: int, fallen: Iterator[bool] = fallen) -> NDArray[np.bool_]:
+            return np.full(z.shape[0], next(fallen))
+
+        lost: Failures = {}
+        row_law = chooser.law(shape(transforms, z, context, lost, toss))
+        failures |= {row: error for row, error in lost.items() if weight[row] > 0 and row not in failures}
+        weight[list(lost)] = 0
+        mixture = mixture + like(z, weight)[:, None] * xp.exp(row_law)
+    return xp.log(mixture)
 
 
 @np.errstate(all="ignore")
@@ -77,9 +127,14 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
     """One token a row; `address` has a sequence and a position for every row."""
     failures: Failures = {}
     z = mend(z, None, context, failures)
-    after = shape(transforms, z, context, failures)
+
+    def toss(stage: Transform, lane: int) -> NDArray[np.bool_]:
+        return noise.bernoulli(stage.chance(z.shape[0]), Address(address.sequence, address.position, stage.coin or 0, lane))
+
+    after = shape(transforms, z, context, failures, toss)
     tokens = chooser.choose(after, noise, address)
-    recipe = take_columns(chooser.law(after), tokens)
+    tossed = any(stage.coin is not None for stage in transforms)
+    recipe = take_columns(stated(transforms, chooser, z, context, {}) if tossed else chooser.law(after), tokens)
     model = take_columns(log_softmax(z), tokens)
     if failures:
         rows = list(failures)

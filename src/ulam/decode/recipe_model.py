@@ -1,0 +1,113 @@
+"""Model x recipe: the law of the next token under a recipe, as a language model.
+
+What an importance weight needs stands beside it: q(v|h) = u(v|h) / N(h), where u is what the stages make of the model's
+log-probabilities, and N its sum. Over a whole text q(x) = gamma(x) / prod N with gamma = prod u, so that exp(sum of log N) repairs
+local normalisation (Kempton and Burrell 2025, "Local normalization distortion", arXiv 2503.21929).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.arrays import Array, keep, like, log_softmax, namespace, row_max, row_sum, support, take_rows, to_numpy
+from ..core.context import Context, History
+from ..core.errors import NoGlobalForm
+from ..methods import claims_of
+from ..models.protocol import LanguageModel, State, TokenIds
+from ..models.state import OnceState
+from ..models.table import digest
+from ..recipe import Recipe
+from ..recipe.draw import Failures, law, mend, shape
+from .loop import reference
+
+
+class RecipeState(OnceState):
+    """What the inner model remembers, its logits, and the history of every row. `failures` are rows that have no next token."""
+
+    def __init__(self, inner: State, z: Array, rows: Sequence[History]):
+        self.inner, self.z, self.rows = inner, z, tuple(rows)
+        self.failures: Failures = {}
+
+
+class RecipeModel:
+    """A language model whose next token has the law of a recipe, chooser included.
+
+    Logits are log q, nats, [B, V]; `-inf` for what the recipe removes. A stage that tosses a coin gives the mixture. A row
+    that the recipe empties is `-inf` throughout; why is in `state.failures`.
+    """
+
+    def __init__(self, model: LanguageModel, recipe: str | Recipe):
+        self.model, self.recipe = model, Recipe(recipe)
+        self.bound = self.recipe.bind(model.vocabulary)
+        self.name, self.vocabulary, self.context_limit = f"{model.name} x {self.recipe}", model.vocabulary, model.context_limit
+        self.fingerprint = digest(model.fingerprint, self.recipe.id)
+        self.capabilities = model.capabilities & {"batch_invariant"}
+
+    def __repr__(self) -> str:
+        return f"RecipeModel({self.name})"
+
+    def prefill(self, prompts: Sequence[TokenIds], *, generated: Sequence[int] | None = None) -> tuple[RecipeState, Array]:
+        """As every model's. With `generated`, so many of a row's last tokens count as generated, not as prompt."""
+        inner, z = self.model.prefill(prompts)
+        counts = [0] * len(prompts) if generated is None else generated
+        rows = [History(tuple(tokens[: len(tokens) - n]), tuple(tokens[len(tokens) - n :])) for tokens, n in zip(prompts, counts, strict=True)]
+        return self._law(RecipeState(inner, z, rows))
+
+    def step(self, state: RecipeState, tokens: Sequence[int] | Array) -> tuple[RecipeState, Array]:
+        """As every model's; the tokens count as generated."""
+        state.check()
+        ids = np.asarray(to_numpy(tokens) if hasattr(tokens, "dtype") else tokens).tolist()
+        inner, z = self.model.step(state.inner, tokens)
+        state.live = False
+        return self._law(RecipeState(inner, z, [History(row.prompt, (*row.generated, token)) for row, token in zip(state.rows, ids, strict=True)]))
+
+    def select(self, state: RecipeState, rows: Sequence[int] | Array) -> RecipeState:
+        state.check()
+        numbers: list[int] = np.asarray(rows).tolist()
+        chosen = RecipeState(self.model.select(state.inner, rows), take_rows(state.z, numbers), [state.rows[i] for i in numbers])
+        chosen.failures = {place: state.failures[i] for place, i in enumerate(numbers) if i in state.failures}
+        return chosen
+
+    def release(self, state: RecipeState) -> None:
+        if state.live:
+            self.model.release(state.inner)
+        state.live = False
+
+    def log_normalizers(self, state: RecipeState) -> NDArray[np.float64]:
+        """log N of every row, [B], nats: temperature T, ln sum p^(1/T); a truncation, ln of the mass it keeps; a bias b, ln E[e^b].
+
+        `-inf` for a row that the recipe empties. Raises `NoGlobalForm` for a recipe that has no N.
+        """
+        state.check()
+        check_global_form(self.recipe)
+        failures: Failures = {}
+        context = Context(state.rows, self.vocabulary)
+        z = log_softmax(mend(state.z, None, context, failures))
+        with np.errstate(all="ignore"):
+            u = shape(self.bound.transforms, z, context, failures)
+            u = keep(u, support(self.bound.chooser.law(u)))
+            top = row_max(u)
+            total = to_numpy((top + namespace(u).log(row_sum(namespace(u).exp(u - top))))[:, 0]).astype(np.float64)
+        total[list(failures)] = -np.inf
+        return total
+
+    def _law(self, state: RecipeState) -> tuple[RecipeState, Array]:
+        state.z = reference(state.z, len(state.rows), len(self.vocabulary))
+        q, state.failures = law(self.bound.transforms, self.bound.chooser, state.z, Context(state.rows, self.vocabulary))
+        if state.failures:
+            lost = np.isin(np.arange(q.shape[0]), list(state.failures))
+            q = namespace(q).where(like(q, lost, namespace(q).bool)[:, None], like(q, -np.inf), q)
+        return state, q
+
+
+def check_global_form(recipe: Recipe) -> None:
+    """Raises `NoGlobalForm` for a recipe that weighs whole texts in no one way."""
+    for stage in recipe.transforms:
+        if stage.coin is not None:
+            raise NoGlobalForm(f"{stage.name} tosses a coin, so a text has no one weight under {recipe}", stage=stage.name, fix="the recipe's own law, q")
+        if "shift" not in claims_of(stage):
+            what = f"{stage.name} depends on a constant added to the logits, so a text has no one weight under {recipe}"
+            raise NoGlobalForm(what, stage=stage.name, fix="the recipe's own law, q; or another stage")

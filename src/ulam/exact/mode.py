@@ -1,0 +1,180 @@
+"""Exact mode: the whole output law of a procedure, of a model under a recipe, or of a model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from math import exp, fsum
+from typing import Any, TypeAlias, cast
+
+from ..core.errors import BudgetExceeded, NotDeterministic, OutOfRange, UsageError
+from ..core.vocabulary import Vocabulary
+from ..decode import Sample, Samples, sample
+from ..decode.recipe_model import RecipeModel
+from ..decode.request import Prompt, read_count, read_prompts
+from ..models.cached import CachedModel
+from ..models.protocol import LanguageModel
+from ..recipe import Recipe
+from .enumerate import REPEAT, EnumeratingNoise
+from .law import Law, Outcome, total
+from .size import check_size, too_many
+from .walk import leaves
+
+Procedure: TypeAlias = Callable[[EnumeratingNoise], Any]
+"""A noise to a result, and a function of the noise alone."""
+
+Count: TypeAlias = Callable[[Any], Hashable]
+"""A result to the outcome that is counted."""
+
+Watch: TypeAlias = Callable[[int, float], None]
+"""Hears of every path: how many there have been, and the mass they cover, from 0 to 1."""
+
+CHECKS = 16
+"""The first path is run so many times more, and every path whose number is a power of two once more: what comes from outside the noise shows."""
+
+
+def law(
+    subject: Procedure | LanguageModel,
+    recipe: str | Recipe | None = None,
+    prompt: Prompt = "",
+    max_tokens: int = 3,
+    *,
+    stop: str | Sequence[str] = (),
+    of: Count | None = None,
+    max_paths: int = 1_000_000,
+    max_depth: int = 10_000,
+    max_outcomes: int | None = None,
+    partial: bool = False,
+    watch: Watch | None = None,
+) -> Law:
+    """The exact law of what a procedure returns, by running it once for every way its random choices can fall.
+
+    subject       `law(procedure)`: a function of a noise that draws from it alone, such as
+                  `lambda noise: ulam.sample(model, prompt, recipe, n=2, noise=noise)`.
+                  `law(model, recipe, prompt, max_tokens, stop=...)`: that procedure for one sample; it is the library's own
+                  loop that is enumerated.
+                  `law(model, None, prompt, max_tokens)`: the model's texts by walking its tree, with no algorithm; in
+                  fractions if the model is a table of fractions
+    of            result to the outcome that is counted. Without it a sample is counted as `Outcome(tokens, finish_reason)`,
+                  several samples as the tuple of theirs, and anything else as itself
+    max_paths     the most ways that are tried (1 000 000); a recipe that has more is refused before the first
+    max_depth     the most random choices on one way (10 000); `max_outcomes`: the most outcomes of one choice
+    partial       over budget, return what there is, with `law.uncovered` > 0
+    watch         called with (paths, mass covered) after every path
+
+    A model's logits are remembered, so every prefix is computed once. There is no limit of time: whether a law is available
+    does not depend on the machine. Raises `BudgetExceeded` (how many paths it takes, and which length fits), `NotEnumerable`
+    for a procedure that reads a number from a continuum, `NotDeterministic` for one that does not repeat itself, `AddressReused`.
+    """
+    for name, value in (("max_paths", max_paths), ("max_depth", max_depth), ("max_outcomes", max_outcomes)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise OutOfRange(f"{name}={value} allows nothing", parameter=name, fix=f"{name}=1000000")
+    noise = EnumeratingNoise(max_depth, max_outcomes)
+    if not hasattr(subject, "prefill"):
+        if not callable(subject):
+            raise UsageError(f"{subject!r} is neither a procedure nor a model", fix="ulam.law(lambda noise: ulam.sample(model, prompt, recipe, noise=noise))")
+        if recipe is not None or prompt or stop:
+            raise UsageError("a procedure brings its own recipe and prompt", fix="ulam.law(procedure), or ulam.law(model, recipe, prompt, max_tokens)")
+        return enumerated(subject, of or counted, noise, max_paths, partial, watch)
+    model = cast(LanguageModel, subject if isinstance(subject, CachedModel) else CachedModel(cast(LanguageModel, subject)))
+    _, prompts = read_prompts(model, prompt)
+    if len(prompts) != 1:
+        what = f"a law is of one prompt, and there are {len(prompts)}"
+        raise UsageError(what, fix="a procedure: ulam.law(lambda noise: ulam.sample(model, prompts, recipe, noise=noise))")
+    length = read_count(max_tokens, "max_tokens", 0)
+    chosen = Recipe(recipe or "")
+    if not partial:
+        check_size(RecipeModel(model, chosen), prompts[0], length, max_paths)
+    if recipe is None:
+        if stop:
+            raise UsageError("stop strings end a text that is drawn, and a model's own law is not drawn", fix='an empty recipe: ulam.law(model, "", ...)')
+        return walked(model, prompts[0], length, of or (lambda leaf: leaf), max_paths, partial, watch)
+
+    def procedure(noise: EnumeratingNoise) -> Sample:
+        return sample(model, [prompts[0]], chosen, max_tokens=length, stop=stop, noise=noise)[0]
+
+    return enumerated(procedure, of or counted, noise, max_paths, partial, watch, model.vocabulary)
+
+
+def enumerated(
+    procedure: Procedure, of: Count, noise: EnumeratingNoise, max_paths: int, partial: bool, watch: Watch | None, vocabulary: Vocabulary | None = None
+) -> Law:
+    """The law of a procedure, path by path."""
+    masses: dict[Any, list[float]] = defaultdict(list)
+    model_probs: dict[Any, list[float]] = defaultdict(list)
+    paths, covered, more = 0, 0.0, True
+    while more:
+        if paths == max_paths:
+            if partial:
+                break
+            raise too_many(paths, covered, noise)
+        paths += 1
+        try:
+            result, outcome = once(procedure, of, noise)
+            for _ in range(CHECKS if paths == 1 else 1 if paths & (paths - 1) == 0 else 0):
+                check_same(outcome, once(procedure, of, noise)[1])
+        except BudgetExceeded:
+            if not partial:
+                raise
+        else:
+            masses[outcome].append(noise.mass)
+            covered += noise.mass
+            vocabulary = vocabulary or getattr(result, "vocabulary", None)
+            if isinstance(result, Sample):
+                model_probs[outcome].append(exp(result.model_log_prob))
+        if watch is not None:
+            watch(paths, min(1.0, covered))
+        more = noise.next_path()
+    open_ = max(0.0, 1 - fsum(mass for each in masses.values() for mass in each)) if partial else 0.0
+    return Law(
+        {outcome: fsum(each) for outcome, each in masses.items()},
+        uncovered=open_ if open_ > 1e-12 + 2.0**-50 * paths else 0.0,
+        paths=paths,
+        model_probs={outcome: fsum(each) for outcome, each in model_probs.items()} or None,
+        vocabulary=vocabulary,
+    )
+
+
+def once(procedure: Procedure, of: Count, noise: EnumeratingNoise) -> tuple[Any, Hashable]:
+    """The result of the procedure on the present path, and the outcome it counts as."""
+    noise.begin()
+    result = procedure(noise)
+    noise.end()
+    outcome = of(result)
+    try:
+        hash(outcome)
+    except TypeError:
+        what = f"an outcome of type {type(outcome).__name__} cannot be counted"
+        raise UsageError(what, fix="of=tuple, or another function of the result that gives a value") from None
+    return result, outcome
+
+
+def check_same(outcome: Hashable, again: Hashable) -> None:
+    if again != outcome:
+        raise NotDeterministic(f"the procedure gave {outcome!r}, and for the same answers of the noise {again!r}", fix=REPEAT)
+
+
+def counted(result: Any) -> Any:
+    """What a result counts as if nothing else is said."""
+    if isinstance(result, Sample):
+        return Outcome(result.tokens, result.finish_reason)
+    if isinstance(result, Samples):
+        return counted(result[0]) if len(result) == 1 else tuple(map(counted, result))
+    return result
+
+
+def walked(model: LanguageModel, prompt: tuple[int, ...], max_tokens: int, of: Count, max_paths: int, partial: bool, watch: Watch | None) -> Law:
+    """The law of a model's texts, leaf by leaf."""
+    masses: dict[Any, list[Any]] = defaultdict(list)
+    paths, covered, left = 0, 0.0, 0.0
+    for leaf, mass in leaves(model, prompt, max_tokens):
+        if paths == max_paths:
+            if not partial:
+                raise too_many(paths, covered)
+            left = 1 - covered
+            break
+        paths, covered = paths + 1, covered + float(mass)
+        masses[of(leaf)].append(mass)
+        if watch is not None:
+            watch(paths, min(1.0, covered))
+    return Law({outcome: total(each) for outcome, each in masses.items()}, uncovered=left, paths=paths, vocabulary=model.vocabulary)
