@@ -8,6 +8,7 @@ from math import exp, fsum
 from typing import Any, TypeAlias, cast
 
 from ..core.errors import BudgetExceeded, NotDeterministic, OutOfRange, UsageError
+from ..core.noise import Noise
 from ..core.vocabulary import Vocabulary
 from ..decode import Sample, Samples, sample
 from ..decode.recipe_model import RecipeModel
@@ -15,13 +16,17 @@ from ..decode.request import Prompt, read_count, read_prompts
 from ..models.cached import CachedModel
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
-from .enumerate import REPEAT, EnumeratingNoise
+from .enumerate import EnumeratingNoise
 from .law import Law, Outcome, total
+from .path import REPEAT, Limits, Path
 from .size import check_size, too_many
 from .walk import leaves
 
-Procedure: TypeAlias = Callable[[EnumeratingNoise], Any]
+Procedure: TypeAlias = Callable[[Noise], Any]
 """A noise to a result, and a function of the noise alone."""
+
+Run: TypeAlias = Callable[[Noise, int], Sequence[Any]]
+"""A noise and a number to so many results, independent of each other: sequence number i of the noise is result i alone."""
 
 Count: TypeAlias = Callable[[Any], Hashable]
 """A result to the outcome that is counted."""
@@ -30,7 +35,13 @@ Watch: TypeAlias = Callable[[int, float], None]
 """Hears of every path: how many there have been, and the mass they cover, from 0 to 1."""
 
 CHECKS = 16
-"""The first path is run so many times more, and every path whose number is a power of two once more: what comes from outside the noise shows."""
+"""The first path is run so many times more, and those at powers of two once more: what comes from outside the noise shows."""
+
+WIDTH = 64
+"""Paths that a model's samples follow together."""
+
+UNKNOWN = object()
+"""The outcome of a path that was given up."""
 
 
 def law(
@@ -69,13 +80,14 @@ def law(
     for name, value in (("max_paths", max_paths), ("max_depth", max_depth), ("max_outcomes", max_outcomes)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise OutOfRange(f"{name}={value} allows nothing", parameter=name, fix=f"{name}=1000000")
-    noise = EnumeratingNoise(max_depth, max_outcomes)
+    limits = Limits(max_depth, max_outcomes)
     if not hasattr(subject, "prefill"):
         if not callable(subject):
             raise UsageError(f"{subject!r} is neither a procedure nor a model", fix="ulam.law(lambda noise: ulam.sample(model, prompt, recipe, noise=noise))")
         if recipe is not None or prompt or stop:
             raise UsageError("a procedure brings its own recipe and prompt", fix="ulam.law(procedure), or ulam.law(model, recipe, prompt, max_tokens)")
-        return enumerated(subject, of or counted, noise, max_paths, partial, watch)
+        procedure = subject
+        return enumerated(lambda noise, n: [procedure(noise)], of or counted, limits, max_paths, partial, watch)
     model = cast(LanguageModel, subject if isinstance(subject, CachedModel) else CachedModel(cast(LanguageModel, subject)))
     _, prompts = read_prompts(model, prompt)
     if len(prompts) != 1:
@@ -90,68 +102,86 @@ def law(
             raise UsageError("stop strings end a text that is drawn, and a model's own law is not drawn", fix='an empty recipe: ulam.law(model, "", ...)')
         return walked(model, prompts[0], length, of or (lambda leaf: leaf), max_paths, partial, watch)
 
-    def procedure(noise: EnumeratingNoise) -> Sample:
-        return sample(model, [prompts[0]], chosen, max_tokens=length, stop=stop, noise=noise)[0]
+    def rows(noise: Noise, n: int) -> Sequence[Sample]:
+        return sample(model, [prompts[0]], chosen, n=n, max_tokens=length, stop=stop, noise=noise)
 
-    return enumerated(procedure, of or counted, noise, max_paths, partial, watch, model.vocabulary)
+    return enumerated(rows, of or counted, limits, max_paths, partial, watch, width=WIDTH, vocabulary=model.vocabulary)
 
 
 def enumerated(
-    procedure: Procedure, of: Count, noise: EnumeratingNoise, max_paths: int, partial: bool, watch: Watch | None, vocabulary: Vocabulary | None = None
+    run: Run, of: Count, limits: Limits, max_paths: int, partial: bool, watch: Watch | None, width: int = 1, vocabulary: Vocabulary | None = None
 ) -> Law:
-    """The law of a procedure, path by path."""
+    """The law of what `run(noise, n)` returns n independent rows of, at most `width` paths at a time."""
     masses: dict[Any, list[float]] = defaultdict(list)
     model_probs: dict[Any, list[float]] = defaultdict(list)
-    paths, covered, more = 0, 0.0, True
-    while more:
-        if paths == max_paths:
-            if partial:
-                break
-            raise too_many(paths, covered, noise)
-        paths += 1
-        try:
-            result, outcome = once(procedure, of, noise)
-            for _ in range(CHECKS if paths == 1 else 1 if paths & (paths - 1) == 0 else 0):
-                check_same(outcome, once(procedure, of, noise)[1])
-        except BudgetExceeded:
-            if not partial:
-                raise
-        else:
-            masses[outcome].append(noise.mass)
-            covered += noise.mass
-            vocabulary = vocabulary or getattr(result, "vocabulary", None)
+    count, covered = 0, 0.0
+    paths = [Path(limits)]
+    while paths and count < max_paths:
+        paths, later = paths[: max_paths - count], paths[max_paths - count :]
+        results = followed(run, of, paths, partial)
+        for _ in range(CHECKS if count == 0 else 1 if count.bit_length() < (count + len(paths)).bit_length() else 0):
+            check_same(results, followed(run, of, paths, partial))
+        for path, (result, outcome) in zip(paths, results, strict=True):
+            count += 1
+            if outcome is not UNKNOWN:
+                masses[outcome].append(path.mass)
+                covered += path.mass
             if isinstance(result, Sample):
                 model_probs[outcome].append(exp(result.model_log_prob))
+            if vocabulary is None and isinstance(result, Samples):
+                vocabulary = result.vocabulary
         if watch is not None:
-            watch(paths, min(1.0, covered))
-        more = noise.next_path()
+            watch(count, min(1.0, covered))
+        paths = widened([path for path in paths if path.next()] + later, width)
+    if paths and not partial:
+        raise too_many(count, covered, max((question for path in paths for question in path.stack), key=lambda question: len(question.outcomes)))
     open_ = max(0.0, 1 - fsum(mass for each in masses.values() for mass in each)) if partial else 0.0
     return Law(
         {outcome: fsum(each) for outcome, each in masses.items()},
-        uncovered=open_ if open_ > 1e-12 + 2.0**-50 * paths else 0.0,
-        paths=paths,
+        uncovered=open_ if open_ > 1e-12 + 2.0**-50 * count else 0.0,
+        paths=count,
         model_probs={outcome: fsum(each) for outcome, each in model_probs.items()} or None,
         vocabulary=vocabulary,
     )
 
 
-def once(procedure: Procedure, of: Count, noise: EnumeratingNoise) -> tuple[Any, Hashable]:
-    """The result of the procedure on the present path, and the outcome it counts as."""
-    noise.begin()
-    result = procedure(noise)
-    noise.end()
-    outcome = of(result)
+def widened(paths: list[Path], width: int) -> list[Path]:
+    """Paths that share what is left among more of them, up to `width`."""
+    for path in paths:  # a path that was split off is split in its turn
+        if len(paths) >= width:
+            break
+        other = path.split()
+        if other is not None:
+            paths.append(other)
+    return paths
+
+
+def followed(run: Run, of: Count, paths: Sequence[Path], partial: bool) -> list[tuple[Any, Hashable]]:
+    """The result on every path, and the outcome it counts as. A path that is too long has none, if bounds are wanted."""
+    try:
+        results = run(EnumeratingNoise(paths), len(paths))
+    except BudgetExceeded:
+        if not partial or len(paths) > 1:
+            raise
+        return [(None, UNKNOWN)]
+    for path in paths:
+        path.end()
+    return [(result, hashable(of(result))) for result in results]
+
+
+def hashable(outcome: Hashable) -> Hashable:
     try:
         hash(outcome)
     except TypeError:
         what = f"an outcome of type {type(outcome).__name__} cannot be counted"
         raise UsageError(what, fix="of=tuple, or another function of the result that gives a value") from None
-    return result, outcome
+    return outcome
 
 
-def check_same(outcome: Hashable, again: Hashable) -> None:
-    if again != outcome:
-        raise NotDeterministic(f"the procedure gave {outcome!r}, and for the same answers of the noise {again!r}", fix=REPEAT)
+def check_same(results: Sequence[tuple[Any, Hashable]], again: Sequence[tuple[Any, Hashable]]) -> None:
+    for (_, outcome), (_, other) in zip(results, again, strict=True):
+        if other != outcome:
+            raise NotDeterministic(f"the procedure gave {outcome!r}, and for the same answers of the noise {other!r}", fix=REPEAT)
 
 
 def counted(result: Any) -> Any:

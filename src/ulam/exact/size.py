@@ -7,7 +7,7 @@ import numpy as np
 from ..core.arrays import support, to_numpy
 from ..core.errors import BudgetExceeded
 from ..decode.recipe_model import RecipeModel
-from .enumerate import EnumeratingNoise
+from .path import Question
 
 MOST = 128
 """Prefixes of one length that are looked at; the rest are taken to branch as these do."""
@@ -53,9 +53,8 @@ def check_size(model: RecipeModel, prompt: tuple[int, ...], max_tokens: int, max
     raise error
 
 
-def too_many(paths: int, covered: float, noise: EnumeratingNoise | None = None) -> BudgetExceeded:
+def too_many(paths: int, covered: float, widest: Question | None = None) -> BudgetExceeded:
     """Over budget on the way."""
-    widest = noise.widest if noise is not None else None
     most = f"; the widest choice, {widest}, has {len(widest.outcomes)} outcomes" if widest is not None else ""
     what = f"there are more than max_paths={paths} paths; the first {told(paths)} cover {covered:.3g} of the mass{most}"
     return BudgetExceeded(what, fix="a larger max_paths, partial=True for bounds, or fewer choices: a shorter text, a recipe that keeps fewer tokens")
