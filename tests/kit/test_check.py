@@ -164,7 +164,8 @@ class LastIfNone(Chooser):
 
     def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
         weights = np.exp(np.asarray(z, np.float64) - z.max(axis=-1, keepdims=True))
-        return (np.cumsum(weights, axis=-1) <= (noise.uniform(address).values * weights.sum(axis=-1) * (1 + 1e-15))[:, None]).sum(axis=-1).clip(max=z.shape[-1] - 1)
+        reached = noise.uniform(address).values * weights.sum(axis=-1) * (1 + 1e-15)
+        return (np.cumsum(weights, axis=-1) <= reached[:, None]).sum(axis=-1).clip(max=z.shape[-1] - 1)
 
 
 class ByUniform(Chooser):

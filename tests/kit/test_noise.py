@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction as F
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from ulam.core.noise import Address, Coupling, PhiloxNoise, Purpose, Uniform
-from ulam.testing import Asked, ConformanceError, RefusingNoise, ScriptedNoise, check_noise, law_of
+from ulam.testing import Asked, ConformanceError, RefusingNoise, ScriptedNoise, check_noise
 
 HERE = Address([0], [0])
 
@@ -38,27 +35,6 @@ def test_refusing_noise_refuses_every_question() -> None:
     for ask in (lambda: noise.uniform(HERE), lambda: noise.bernoulli(0.5, HERE), lambda: noise.categorical(np.zeros((1, 2)), HERE)):
         with pytest.raises(Asked):
             ask()
-
-
-def test_the_law_of_dependent_choices() -> None:
-    """A token from (1/2, 1/4, 1/4); after token 0 a coin of 1/8 that turns it into 9."""
-
-    def ask(noise: Any) -> int:
-        (token,) = noise.categorical(np.log([[0.5, 0.25, 0.25]]), HERE)
-        return 9 if token == 0 and noise.bernoulli(0.125, HERE)[0] else int(token)
-
-    assert law_of(ask) == pytest.approx({9: F(1, 16), 0: F(7, 16), 1: F(1, 4), 2: F(1, 4)}, abs=1e-15)
-
-
-def test_the_law_of_certain_and_impossible_outcomes() -> None:
-    assert law_of(lambda noise: 3) == {3: 1.0}
-    assert law_of(lambda noise: int(noise.categorical(np.array([[-np.inf, 0.0, -np.inf]]), HERE)[0])) == {1: 1.0}
-    assert law_of(lambda noise: int(noise.bernoulli(1.0, HERE)[0])) == {1: 1.0}
-
-
-def test_a_uniform_has_no_law_to_enumerate() -> None:
-    with pytest.raises(Asked):
-        law_of(lambda noise: int(noise.uniform(HERE)[0] < 0.5))
 
 
 class ByPlace(PhiloxNoise):

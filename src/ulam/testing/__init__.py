@@ -12,7 +12,7 @@ A promise that does not hold raises `ConformanceError` with the smallest input f
 
 from .check import check_chooser, check_claim, check_transform
 from .check_noise import check_noise
-from .noise import Asked, RefusingNoise, ScriptedNoise, law_of
+from .noise import Asked, RefusingNoise, ScriptedNoise
 from .report import ConformanceError, Report
 
-__all__ = ["Asked", "ConformanceError", "RefusingNoise", "Report", "ScriptedNoise", "check_chooser", "check_claim", "check_noise", "check_transform", "law_of"]
+__all__ = ["Asked", "ConformanceError", "RefusingNoise", "Report", "ScriptedNoise", "check_chooser", "check_claim", "check_noise", "check_transform"]

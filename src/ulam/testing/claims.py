@@ -17,8 +17,9 @@ from ..core.context import History
 from ..core.method import Chooser, stack
 from ..core.noise import Address, PhiloxNoise
 from ..core.parameter import MISSING, parameters
+from ..exact import law as law_of
 from .inputs import Probe, Row, companions, histories, irregular, permutation
-from .noise import Asked, RefusingNoise, ScriptedNoise, law_of
+from .noise import Asked, RefusingNoise, ScriptedNoise
 from .subject import Inapplicable, Subject, differ, kept, probabilities, same_bits, spread, tolerance
 
 Test: TypeAlias = Callable[[Subject, Probe], str | None]
@@ -213,9 +214,9 @@ def law(subject: Subject, probe: Probe) -> str | None:
         raise Inapplicable("a transform draws nothing")
     drawn = law_of(lambda noise: subject.tokens(stage, probe.row[None, :], noise, Address([0], [0]))[0])
     wanted = probabilities(probe.row.astype(np.float64))
-    gap = np.abs(np.array([drawn.get(i, 0.0) for i in range(len(wanted))]) - wanted)
+    gap = np.abs(np.array([drawn.prob(i) for i in range(len(wanted))]) - wanted)
     worst = int(np.argmax(gap))
-    return f"token {worst} has probability {wanted[worst]:.12g} and is drawn with {drawn.get(worst, 0.0):.12g}" if gap[worst] > 1e-12 else None
+    return f"token {worst} has probability {wanted[worst]:.12g} and is drawn with {drawn.prob(worst):.12g}" if gap[worst] > 1e-12 else None
 
 
 def deterministic(subject: Subject, probe: Probe) -> str | None:

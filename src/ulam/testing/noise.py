@@ -1,15 +1,15 @@
-"""Noises for tests: one that says what it is told to say, one that refuses, and the law of whatever asks."""
+"""Noises for tests: one that says what it is told to say, and one that refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UlamError
 from ..core.noise import Address, Coupling, Uniform, inverse_cdf
+from ..exact.enumerate import shape_of
 
 
 class Asked(UlamError):
@@ -61,46 +61,3 @@ class RefusingNoise:
     def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
         raise Asked("a token was asked for")
 
-
-class Branch(RefusingNoise):
-    """Follows one path through the questions of one row, at first by `path` and then always to the first outcome; remembers the siblings."""
-
-    def __init__(self, path: tuple[int, ...]):
-        self.path, self.depth, self.mass = path, 0, 1.0
-        self.siblings: list[tuple[int, ...]] = []
-
-    def outcome(self, probs: NDArray[np.float64]) -> int:
-        possible = np.flatnonzero(probs > 0)
-        if self.depth == len(self.path):
-            self.siblings += [(*self.path, int(i)) for i in possible[1:]]
-            self.path = (*self.path, int(possible[0]))
-        taken = self.path[self.depth]
-        self.depth += 1
-        self.mass *= float(probs[taken])
-        return taken
-
-    def bernoulli(self, p: ArrayLike, address: Address) -> NDArray[np.bool_]:
-        chance = float(np.asarray(p).item())
-        return np.array([self.outcome(np.array([1 - chance, chance])) == 1])
-
-    def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
-        (row,) = log_probs
-        weight = np.exp(row - row.max())
-        return np.array([self.outcome(weight / weight.sum())])
-
-
-def law_of(ask: Callable[[Any], int]) -> dict[int, float]:
-    """The law of what `ask(noise)` returns, by taking every outcome of every coin and token it asks for. A uniform raises `Asked`."""
-    law: dict[int, float] = {}
-    todo: list[tuple[int, ...]] = [()]
-    while todo:
-        branch = Branch(todo.pop())
-        token = ask(branch)
-        law[token] = law.get(token, 0.0) + branch.mass
-        todo += branch.siblings
-    return law
-
-
-def shape_of(address: Address) -> tuple[int, ...]:
-    """The shape of the answer to a question at this address."""
-    return np.broadcast_shapes(*(np.shape(x) for x in (address.sequence, address.position, address.lane)))

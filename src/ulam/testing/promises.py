@@ -10,10 +10,11 @@ import numpy as np
 from ..core.errors import OutOfRange
 from ..core.noise import Address
 from ..core.parameter import Parameter, parameters
+from ..exact import law
 from ..methods import Method
 from .claims import Test
 from .inputs import Probe, settings
-from .noise import ScriptedNoise, law_of
+from .noise import ScriptedNoise
 from .report import ConformanceError
 from .subject import Inapplicable, Subject, differ, probabilities, same_bits
 
@@ -61,13 +62,13 @@ def agrees_with(reference: Subject) -> Test:
 def stated_law(subject: Subject, probe: Probe) -> str | None:
     """The enumerated law of the draw is the law that the chooser states."""
     stage = subject.stage(probe)
-    drawn = law_of(lambda noise: subject.tokens(stage, probe.row[None, :], noise, Address([0], [0]))[0])
+    drawn = law(lambda noise: subject.tokens(stage, probe.row[None, :], noise, Address([0], [0]))[0])
     stated = probabilities(subject.image(probe))
-    gap = np.abs(np.array([drawn.get(i, 0.0) for i in range(len(stated))]) - stated)
+    gap = np.abs(np.array([drawn.prob(i) for i in range(len(stated))]) - stated)
     # a row in float32 states its law in float32
     allowed = 1e-12 if probe.row.dtype == np.float64 else 2e-6
     return (
-        f"token {gap.argmax()} is stated with {stated[gap.argmax()]:.12g} and drawn with {drawn.get(int(gap.argmax()), 0.0):.12g}"
+        f"token {gap.argmax()} is stated with {stated[gap.argmax()]:.12g} and drawn with {drawn.prob(int(gap.argmax())):.12g}"
         if gap.max() > allowed
         else None
     )
