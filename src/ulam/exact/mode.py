@@ -89,7 +89,7 @@ def law(
         procedure = subject
         return enumerated(lambda noise, n: [procedure(noise)], of or counted, limits, max_paths, partial, watch)
     model = cast(LanguageModel, subject if isinstance(subject, CachedModel) else CachedModel(cast(LanguageModel, subject)))
-    _, prompts = read_prompts(model, prompt)
+    _, prompts = read_prompts(model, prompt if len(prompt) else [prompt])
     if len(prompts) != 1:
         what = f"a law is of one prompt, and there are {len(prompts)}"
         raise UsageError(what, fix="a procedure: ulam.law(lambda noise: ulam.sample(model, prompts, recipe, noise=noise))")
