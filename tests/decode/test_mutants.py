@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ulam.core.errors import InvalidLogits
-from ulam.decode import loop, request
+from ulam.decode import request
 from ulam.decode import text as text_module
 from ulam.decode.loop import Row, Run, SampleEvent
 from ulam.decode.plan import Plan
