@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import typer
@@ -24,7 +25,7 @@ def build(verb: str) -> Any:
     function = getattr(import_module(f".{module}", __package__), name)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     settings = {"help_option_names": ["-h", "--help"], "token_normalize_func": lambda word: word.replace("_", "-")}
-    app.command(verb, cls=Command, context_settings=settings)(with_stage_flags(function) if verb == "sample" else function)
+    app.command(verb, cls=Command, context_settings=settings)(with_stage_flags(function) if "settings" in signature(function).parameters else function)
     return typer.main.get_command(app)
 
 

@@ -13,33 +13,25 @@ from ...render.receipt import counted, number
 from ...render.terminal import is_terminal
 
 
-class Progress:
-    """Counts tokens and samples in one line of a terminal.
+class Line:
+    """One line of a terminal that says how far the work is; `stop` takes it away."""
 
-    wanted       False if the text itself shows that there is progress, or nobody wants to hear
-    beside_text  whether the text goes to the same terminal: the line goes away when it begins
-    """
-
-    def __init__(self, n: int, *, wanted: bool, beside_text: bool):
-        self.n, self.wanted, self.beside_text = n, wanted and is_terminal(sys.stderr), beside_text
-        self.tokens = self.samples = 0
+    def __init__(self, wanted: bool):
+        self.wanted = wanted and is_terminal(sys.stderr)
         self.started = time.perf_counter()
         self.line: Any = None
 
-    def count(self, tokens: int = 0, samples: int = 0) -> None:
-        self.tokens, self.samples = self.tokens + tokens, self.samples + samples
+    def show(self, tell: Callable[[float], str]) -> None:
+        """`tell` says how far it is, given the seconds since the start."""
         seconds = time.perf_counter() - self.started
-        if self.samples and self.beside_text:
-            self.stop()
         if not self.wanted or seconds < 1:
             return
         if self.line is None:
-            from rich.console import Console  # most runs are over before this is needed
+            from rich.console import Console  # most work is over before this is needed
 
             self.line = Console(stderr=True, highlight=False).status("", spinner_style="none")
             self.line.start()
-        done = f"{self.samples} of {counted(self.n, 'sample')} · " if self.n > 1 else ""
-        self.line.update(f"{done}{counted(self.tokens, 'token')} · {number(self.tokens / seconds)} tok/s")
+        self.line.update(tell(seconds))
 
     def stop(self) -> None:
         """Take the line away, for good."""
@@ -47,6 +39,29 @@ class Progress:
         if self.line is not None:
             self.line.stop()
             self.line = None
+
+
+class Progress(Line):
+    """Counts tokens and samples.
+
+    wanted       False if the text itself shows that there is progress, or nobody wants to hear
+    beside_text  whether the text goes to the same terminal: the line goes away when it begins
+    """
+
+    def __init__(self, n: int, *, wanted: bool, beside_text: bool):
+        super().__init__(wanted)
+        self.n, self.beside_text = n, beside_text
+        self.tokens = self.samples = 0
+
+    def count(self, tokens: int = 0, samples: int = 0) -> None:
+        self.tokens, self.samples = self.tokens + tokens, self.samples + samples
+        if self.samples and self.beside_text:
+            self.stop()
+        self.show(self.told)
+
+    def told(self, seconds: float) -> str:
+        done = f"{self.samples} of {counted(self.n, 'sample')} · " if self.n > 1 else ""
+        return f"{done}{counted(self.tokens, 'token')} · {number(self.tokens / seconds)} tok/s"
 
 
 @contextmanager

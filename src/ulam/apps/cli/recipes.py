@@ -85,7 +85,7 @@ def read_words(typed: Typed) -> Recipe:
     lost = sentence(typed.stages)
     if lost:
         word = text.split()[0]
-        what = f'unknown stage "{word}" (stage 1). Words after the prompt are stages; if they belong to the prompt, quote it.'
+        what = f'unknown stage "{word}" (stage 1). {typed.advice}'
         raise UnknownMethod(what, fix=typed.with_prompt(lost), stage=word)
     try:
         return Recipe(text)

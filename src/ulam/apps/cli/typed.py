@@ -15,7 +15,7 @@ from .words import quote
 
 
 class Typed:
-    """The words of `ulam sample`.
+    """The words of `ulam sample`, or of another verb about a text.
 
     text        the prompt that was given as a word or with `-p`, or None
     from_input  whether `-` stands in its place
@@ -23,6 +23,9 @@ class Typed:
 
     Raises `UsageError` if the word in the prompt's place is a stage.
     """
+
+    verb = ""
+    advice = "Words after the prompt are stages; if they belong to the prompt, quote it."
 
     def __init__(self, context: typer.Context, words: Sequence[str], prompt: str | None, file: str | None):
         rest = list(words)
@@ -50,16 +53,33 @@ class Typed:
         return self.again(text, [quote(stage) for stage in self.stages[count:]])
 
     def again(self, text: str | None, stages: Sequence[str], without: Collection[str] = ()) -> str:
-        words = ["-"] if self.from_input else []
+        words = [self.verb] if self.verb else []
+        words += ["-"] if self.from_input else []
         if text is not None and not self.as_option:
-            whole = f'"{text}"' if quote(text) == text else quote(text)
-            words += ["-p", whole] if text.startswith("-") else ["sample", whole] if text in VERBS else [whole]
+            words += self.as_words(text, f'"{text}"' if quote(text) == text else quote(text))
         words += stages
         for option in self.context.command.params:
             source = self.context.get_parameter_source(option.name or "")
             if option.param_type_name == "option" and option.name not in without and source is not None and source.name == "COMMANDLINE":
                 words += typed_again(option.opts, option.secondary_opts, text if option.name == "prompt" else self.context.params[option.name or ""])
         return " ".join(["ulam", *words])
+
+    def as_words(self, text: str, whole: str) -> list[str]:
+        """The prompt, `whole` in quotes, as it stands in a command."""
+        return ["-p", whole] if text.startswith("-") else ["sample", whole] if text in VERBS and not self.verb else [whole]
+
+
+class Stages(Typed):
+    """The words of a verb about recipes: all of them are stages, and the prompt is `-p`."""
+
+    advice = "The words of this command are stages; a prompt is -p TEXT."
+
+    def __init__(self, context: typer.Context, words: Sequence[str], prompt: str | None, verb: str):
+        self.context, self.file, self.text, self.as_option = context, None, prompt, prompt is not None
+        self.from_input, self.stages, self.verb = False, list(words), verb
+
+    def as_words(self, text: str, whole: str) -> list[str]:
+        return ["-p", whole]
 
 
 def typed_again(names: Sequence[str], negations: Sequence[str], value: object) -> list[str]:
