@@ -81,6 +81,16 @@ def test_things_that_are_no_model() -> None:
 HEAVY = ("tokenizers", "safetensors", "torch", "transformers", "threadpoolctl")
 
 
+def test_a_table_and_a_function(tmp_path: Path) -> None:
+    path = tmp_path / "coin.json"
+    path.write_text('{"schema": "ulam.table/1", "tokens": ["h", "t"], "order": 0, "rows": {"": {"h": "1/2", "t": "1/2"}}}')
+    assert repr(load(path)) == repr(load(str(path))) == "Markov(coin: 2 tokens)"
+    assert repr(load(lambda tokens: [0.0, 0.0], "ht")) == "FunctionModel(function: 2 tokens)"
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(ModelError, match=r"there is no .*folder\.json/config\.json"):
+        load(tmp_path / "folder.json")
+
+
 def loaded(code: str) -> set[str]:
     """Which heavy packages a fresh interpreter has after `code`."""
     code += f"\nimport sys; print(*(m for m in {HEAVY} if m in sys.modules))"
@@ -88,6 +98,10 @@ def loaded(code: str) -> set[str]:
     return set(out.stdout.split())
 
 
-def test_heavy_packages_wait_for_a_checkpoint(tiny_folder: Path) -> None:
+def test_heavy_packages_wait_for_a_checkpoint(tiny_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text('{"schema": "ulam.table/1", "tokens": ["a"], "otherwise": {"a": 1}}')
+    assert loaded(f"import ulam.models; ulam.models.load({str(path)!r})") == set()
+    assert loaded("import ulam.models as m; m.CachedModel(m.load(lambda tokens: [0.0])).prefill([[]])") == set()
     assert loaded("import ulam.models; ulam.models.load('abc')") == set()
     assert loaded(f"import ulam.models; ulam.models.load({str(tiny_folder)!r})") == {"tokenizers", "safetensors", "threadpoolctl"}
