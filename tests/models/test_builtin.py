@@ -39,7 +39,7 @@ def test_it_is_a_language_model(tiny: Llama, tiny_folder: Path) -> None:
     assert isinstance(tiny, LanguageModel)
     assert (tiny.name, tiny.context_limit, len(tiny.vocabulary)) == (str(tiny_folder), 256, SIZE)
     assert (tiny.vocabulary.start, tiny.vocabulary.ends) == (0, (0,))
-    assert tiny.capabilities == {"batch_invariant"}
+    assert tiny.capabilities == {"batch_invariant", "extend"}
     state, logits = tiny.prefill([[0], [0, 5]])
     assert logits.dtype == np.float32
     assert logits.shape == (2, SIZE)
@@ -73,6 +73,43 @@ def test_a_row_does_not_depend_on_its_batch(tiny: Llama, alone: Logits, rows: in
             state, logits = tiny.step(state, tokens)
             seen.append(logits[at])
         assert np.array_equal(np.stack(seen), alone[begin - 1 : begin + 40])
+
+
+@pytest.mark.parametrize(("read", "more"), [(1, 199), (1, 1), (1, 64), (63, 65), (64, 1), (130, 70), (200, 0)])
+def test_extend_is_steps_bit_for_bit(tiny: Llama, alone: Logits, read: int, more: int) -> None:
+    state, _ = tiny.prefill([TEXT[:read]])
+    state, logits = tiny.extend(state, [TEXT[read : read + more]])
+    assert logits.dtype == np.float32
+    assert np.array_equal(logits, alone[None, read : read + more])
+    if read + more < len(TEXT):  # and goes on from there
+        assert np.array_equal(tiny.step(state, [TEXT[read + more]])[1][0], alone[read + more])
+
+
+def test_rows_of_unequal_length_are_extended_together(tiny: Llama, alone: Logits) -> None:
+    """The same five tokens of TEXT reach each row at its own position; the cache has to grow by more than double."""
+    state, _ = tiny.prefill([TEXT[:3], TEXT[:20], TEXT[:1]])
+    assert state.cache.shape[3] == 1
+    ends = (3, 20, 1)
+    state, logits = tiny.extend(state, np.array([TEXT[end : end + 150] for end in ends]))
+    for row, end in enumerate(ends):
+        assert np.array_equal(logits[row], alone[end : end + 150])
+    assert state.cache.shape[3] == 3
+    assert np.array_equal(tiny.step(tiny.select(state, [2]), [TEXT[151]])[1][0], alone[151])
+
+
+def test_extend_up_to_the_limit_and_not_beyond(tiny: Llama) -> None:
+    text = [*TEXT, *TEXT[:56]]
+    state, _ = tiny.prefill([text[:1], text[:2]])
+    with pytest.raises(ContextOverflow, match=r"a row has 2 tokens .* holds 256, which leaves no room for 255 more"):
+        tiny.extend(state, [text[:255]] * 2)
+    state = tiny.select(state, [0])
+    state, logits = tiny.extend(state, [text[1:]])
+    assert np.array_equal(logits[0, -1], tiny.prefill([text])[1][0])
+    with pytest.raises(ContextOverflow):
+        tiny.extend(state, [[1]])
+    assert tiny.extend(state, np.zeros((1, 0), np.int64))[1].shape == (1, 0, SIZE)
+    with pytest.raises(StaleState):
+        tiny.extend(state, [[1]])
 
 
 def test_permuted_dropped_and_forked_rows_keep_their_bits(tiny: Llama) -> None:
@@ -171,6 +208,10 @@ def test_an_empty_prompt_names_the_start_token(tiny: Llama, tmp_path: Path) -> N
         (lambda m, s: m.step(s, [True, False]), TokenOutOfRange, "whole numbers"),
         (lambda m, s: m.step(s, [3]), UsageError, "2 token ids, one a row"),
         (lambda m, s: m.step(s, [[3, 4]]), UsageError, "2 token ids, one a row"),
+        (lambda m, s: m.extend(s, [[3, 4], [5, SIZE]]), TokenOutOfRange, f"token id {SIZE}"),
+        (lambda m, s: m.extend(s, [[3, 4]]), UsageError, "2 rows of token ids, all of one length"),
+        (lambda m, s: m.extend(s, [[3, 4], [5]]), UsageError, "2 rows of token ids, all of one length"),
+        (lambda m, s: m.extend(s, [3, 4]), UsageError, "2 rows of token ids"),
         (lambda m, s: m.select(s, [2]), UsageError, "no row 2 in a state of 2 rows"),
         (lambda m, s: m.select(s, [-1]), UsageError, "no row -1"),
     ],

@@ -2,7 +2,7 @@
 
 A model is batched, holds no text and draws nothing: token ids in, logits out. Four calls are enough for every
 algorithm: `prefill` reads prompts, `step` adds one token a row, `select` forks, drops and reorders rows,
-`release` gives the memory back.
+`release` gives the memory back. `ulam.testing.check_model` checks a model against all of this.
 """
 
 from __future__ import annotations
@@ -27,11 +27,19 @@ class LanguageModel(Protocol):
     vocabulary     V tokens, start and end
     context_limit  the most tokens a row may hold, prompt included, or None
     fingerprint    changes when weights or tokenizer change
-    capabilities   of: "batch_invariant" (the bits of a row do not depend on its batch)
+    capabilities   of: "batch_invariant" (the bits of a row depend neither on its batch nor on how its tokens came, by
+                   prefill, step or extend), "extend" (the model has the call below)
 
     Rules. The logits of a row depend on that row's tokens only. Logits may be `-inf` (impossible) but not NaN or
-    +inf, and not all `-inf`. A state that was stepped or released may not be used again: `StaleState`. Models are not
-    thread-safe.
+    +inf, and not all `-inf`. A state that was stepped, extended or released may not be used again: `StaleState`. A call that
+    is refused with one of the errors below leaves its state as it was. Models are not thread-safe.
+
+    Not every model has these:
+
+    extend(state, tokens) -> (state, logits)   K more tokens a row, ids [B, K], and the logits [B, K, V] after each of them, at
+                  once; consumes `state`. A model that has it says "extend"; for all others `models.extend` takes K steps.
+    probs(prefix) -> tuple   the probabilities of the next token after a prefix, V `Fraction`s or V floats, exactly as a
+                  table was given them: what laws in rational numbers are worked out from.
     """
 
     @property

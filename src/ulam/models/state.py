@@ -42,6 +42,18 @@ def token_ids(tokens: Sequence[int] | Array, size: int, count: int | None = None
     return ids.astype(np.int64, copy=False)
 
 
+def token_rows(tokens: Sequence[Sequence[int]] | Array, size: int, count: int | None = None) -> NDArray[np.int64]:
+    """`tokens` as ids [B, K], each from 0 to `size` - 1, with B = `count` if given. Raises as `token_ids`."""
+    try:
+        ids = np.asarray(tokens)
+    except ValueError:  # rows of unequal length
+        ids = np.zeros(0)
+    if ids.ndim != 2 or (count is not None and len(ids) != count):
+        wanted = "rows of token ids, all of one length" if count is None else f"{count} rows of token ids, all of one length"
+        raise UsageError(f"expected {wanted}, found {type(tokens).__name__} of shape {list(ids.shape)}", fix="give token ids: [[3, 17, 4]]")
+    return token_ids(ids.reshape(-1), size).reshape(ids.shape)
+
+
 def row_numbers(rows: Sequence[int] | Array, count: int) -> list[int]:
     """`rows` as row numbers of a state with `count` rows. Raises `UsageError` for one that it does not have."""
     numbers: list[Any] = np.asarray(rows).tolist()
