@@ -8,11 +8,34 @@
     check_transform(read(my_method), array=torch.asarray)             # the same on torch, and compared with NumPy
 
 A promise that does not hold raises `ConformanceError` with the smallest input found that shows it.
+
+What cannot be enumerated (a fused kernel, a server, a large model) is compared with its law by many draws: `draws_match` and
+its kin, in `ulam.testing.statistics`.
 """
 
 from .check import check_chooser, check_claim, check_transform
 from .check_noise import check_noise
 from .noise import Asked, RefusingNoise, ScriptedNoise
 from .report import ConformanceError, Report
+from .statistics import Comparison, agreements, calibration, calibration_miss, draws_match, draws_needed, miss_probability, two_way, two_way_miss
 
-__all__ = ["Asked", "ConformanceError", "RefusingNoise", "Report", "ScriptedNoise", "check_chooser", "check_claim", "check_noise", "check_transform"]
+__all__ = [
+    "Asked",
+    "Comparison",
+    "ConformanceError",
+    "RefusingNoise",
+    "Report",
+    "ScriptedNoise",
+    "agreements",
+    "calibration",
+    "calibration_miss",
+    "check_chooser",
+    "check_claim",
+    "check_noise",
+    "check_transform",
+    "draws_match",
+    "draws_needed",
+    "miss_probability",
+    "two_way",
+    "two_way_miss",
+]
