@@ -2,7 +2,7 @@
 
     def test_first_tokens(statistical):
         statistical("decode.first_tokens", counts, law, alternative)           # draws against a law
-        statistical.comparison("decode.neighbours", two_way(table), miss)      # any other comparison
+        statistical.tally("decode.neighbours", two_way(table), miss)      # any other tally
 
 A test fails if its assert has no row, if n, cells or alpha are not those of the row, or if the chance of missing the
 alternative is larger than the row says, which is 1e-6 at most. A run fails if two asserts use one row, and a run of all
@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ulam.testing import Comparison, draws_match, miss_probability
+from ulam.testing import Tally, draws_match, miss_probability
 
 BUDGET = 1e-6  # false alarms of one run, all asserts together
 MISS = 1e-6  # of every assert
@@ -54,23 +54,23 @@ class Statistical:
     def __init__(self, item: pytest.Item, rows: dict[str, Row]):
         self.item, self.rows = item, rows
 
-    def __call__(self, id: str, counts: Any, law: Any, *alternatives: Any, alpha: float = 1e-9) -> Comparison:
+    def __call__(self, id: str, counts: Any, law: Any, *alternatives: Any, alpha: float = 1e-9) -> Tally:
         """Draws must follow `law`, and the test must be able to see each of the alternatives, which are laws too."""
-        comparison = draws_match(counts, law, alpha)
-        return self.comparison(id, comparison, max((miss_probability(law, each, comparison.n, alpha) for each in alternatives), default=1.0))
+        tally = draws_match(counts, law, alpha)
+        return self.tally(id, tally, max((miss_probability(law, each, tally.n, alpha) for each in alternatives), default=1.0))
 
-    def comparison(self, id: str, comparison: Comparison, miss: float) -> Comparison:
-        """A comparison that is made already must be ok; `miss` is the probability that it would miss what it is meant to see."""
+    def tally(self, id: str, tally: Tally, miss: float) -> Tally:
+        """A tally that is made already must be ok; `miss` is the probability that it would not see what it is meant to see."""
         self.item.user_properties.append((KEY, id))
         row = self.rows.get(id)
         if row is None:
             pytest.fail(f"{id} has no row in false_alarms.toml", pytrace=False)
-        stated, found = (row.alpha, row.n, row.cells), (comparison.alpha, comparison.n, comparison.cells)
+        stated, found = (row.alpha, row.n, row.cells), (tally.alpha, tally.n, tally.cells)
         if stated != found:
             pytest.fail(f"{id}: alpha, n and cells are {found}, and its row says {stated}", pytrace=False)
         if not miss <= row.miss <= MISS:
             pytest.fail(f"{id} misses its alternative with probability {miss:.2g}; its row says {row.miss:g}, and at most {MISS:g} is allowed", pytrace=False)
-        return comparison.required(id)
+        return tally.required(id)
 
 
 class Budget:

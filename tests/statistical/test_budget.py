@@ -90,7 +90,7 @@ def test_a_comparison_made_elsewhere(house: House) -> None:
     text = (
         "import pytest\nfrom ulam.testing import two_way\n"
         "@pytest.mark.parametrize('miss', [0.0, 1.0, float('nan')])\n"
-        "def test_table(statistical, miss):\n    statistical.comparison('a.b', two_way([[250, 250], [250, 250]]), miss)\n"
+        "def test_table(statistical, miss):\n    statistical.tally('a.b', two_way([[250, 250], [250, 250]]), miss)\n"
     )
     house.run(row(cells=4), other=text).assert_outcomes(passed=1, failed=2)
 

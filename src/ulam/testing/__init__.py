@@ -17,15 +17,15 @@ from .check import check_chooser, check_claim, check_transform
 from .check_noise import check_noise
 from .noise import Asked, RefusingNoise, ScriptedNoise
 from .report import ConformanceError, Report
-from .statistics import Comparison, agreements, calibration, calibration_miss, draws_match, draws_needed, miss_probability, two_way, two_way_miss
+from .statistics import Tally, agreements, calibration, calibration_miss, draws_match, draws_needed, miss_probability, two_way, two_way_miss
 
 __all__ = [
     "Asked",
-    "Comparison",
     "ConformanceError",
     "RefusingNoise",
     "Report",
     "ScriptedNoise",
+    "Tally",
     "agreements",
     "calibration",
     "calibration_miss",

@@ -8,26 +8,26 @@
     (8256, True)
     >>> print(draws_match([4150, 2050, 1020, 1036, 0], law).required("my sampler"))      # how often it drew each
     8256 draws, 4 cells: ok, p = 1, alpha = 1e-09
-      support      p = 1        0 draws of impossible outcomes
-      whole law    p = 1        G = 0.4, 3 degrees of freedom
+      support      p = 1        impossible outcomes: 0 drawn, 0 expected
+      whole law    p = 1        G = 0.4, chi-square(3)
       tails        p = 1        the rarest, 0.5 together: 4106 drawn, 4128 expected
       each outcome p = 1        outcome 0: 4150 drawn, 4128 expected
     >>> draws_match([3640, 2150, 1230, 1236, 0], law).required("my sampler")
     Traceback (most recent call last):
-    ulam.testing.report.ConformanceError: my sampler breaks whole law: G = 137.3, 3 degrees of freedom (p = 4e-28, 8256 draws)
+    ulam.testing.report.ConformanceError: my sampler breaks whole law: G = 137.3, chi-square(3) (p = 4e-28, 8256 draws)
 
 Rows of many different laws are compared by `calibration`; whether draws hang together by `two_way` and `agreements`. Each
 has a miss probability of its own. scipy, of the extra `testing`, is loaded when a test is first made.
 """
 
 from .calibration import calibration, calibration_miss
-from .comparison import Comparison, Part
 from .draws import draws_match, draws_needed, miss_probability
 from .independence import agreements, two_way, two_way_miss
+from .tally import Part, Tally
 
 __all__ = [
-    "Comparison",
     "Part",
+    "Tally",
     "agreements",
     "calibration",
     "calibration_miss",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import ModelError
-from .comparison import Part
+from .tally import Part
 
 Numbers: TypeAlias = NDArray[Any]
 
@@ -92,7 +92,7 @@ def g_part(name: str, g: float, freedom: int) -> Part:
     """A G that is already divided by w, as a part."""
     if not freedom:
         return Part(name, 0.0, 1.0, "one pool, nothing to compare")
-    return Part(name, float(g), min(1.0, CAUTION * float(stats().chi2.sf(g, freedom))), f"G = {g:.1f}, {freedom} degrees of freedom")
+    return Part(name, float(g), min(1.0, CAUTION * float(stats().chi2.sf(g, freedom))), f"G = {g:.1f}, chi-square({freedom})")
 
 
 def g_missed(noncentrality: float, freedom: int, share: float) -> float:

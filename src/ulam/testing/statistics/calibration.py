@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike
 
 from ...core.errors import UsageError
 from .bounds import Numbers, binomial_p, binomial_range, stats, worst_of
-from .comparison import SUPPORT, Comparison, Part
+from .tally import SUPPORT, Part, Tally
 
 DECADES = 10
 
 
-def calibration(laws: ArrayLike, drawn: ArrayLike, alpha: float = 1e-9) -> Comparison:
+def calibration(laws: ArrayLike, drawn: ArrayLike, alpha: float = 1e-9) -> Tally:
     """Compare draws [B] of many rows with the laws [B, V] they were drawn from: predicted against observed, by decade.
 
     Raises `UsageError` for what are no laws, or draws that are no outcomes of theirs.
@@ -37,9 +37,9 @@ def calibration(laws: ArrayLike, drawn: ArrayLike, alpha: float = 1e-9) -> Compa
     impossible, there = int(seen[DECADES]), np.flatnonzero(chance[:DECADES])
     seen, expected = seen[there], n * chance[there]
     each = np.where(np.abs(seen - expected) < 1, 1.0, binomial_p(seen, n, chance[there]))
-    support = Part(SUPPORT, impossible, float(impossible == 0), f"{impossible} draws of impossible outcomes")
+    support = Part(SUPPORT, impossible, float(impossible == 0), f"impossible outcomes: {impossible} drawn, 0 expected")
     part = worst_of("calibration", seen, expected, each, lambda i: f"probability 1e-{there[i] + 1} to 1e-{there[i]}")
-    return Comparison(n, len(there), alpha, (support, part))
+    return Tally(n, len(there), alpha, (support, part))
 
 
 def calibration_miss(laws: ArrayLike, others: ArrayLike, alpha: float = 1e-9) -> float:

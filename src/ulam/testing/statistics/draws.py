@@ -1,4 +1,4 @@
-"""Draws of one law: compared with it, and how sure the comparison is.
+"""Draws of one law: compared with it, and how sure that is.
 
 Math      n independent draws, outcome i drawn c_i times, law p_i. Four parts; the last three share alpha equally.
           support     no outcome with p_i = 0 was drawn
@@ -6,7 +6,7 @@ Math      n independent draws, outcome i drawn c_i times, law p_i. Four parts; t
                       K - 1 degrees of freedom, w = 1 + (sum 1/p - 1) / (6 n (K - 1))
           tails       for j = 1, 2, ... while n 2^-j >= 1: draws of the least likely outcomes that have together at most 2^-j; exact
           each outcome  draws of it; exact. Sees one outcome that the whole law dilutes.
-          A part's p counts all the tests in it (Bonferroni), and the p of the comparison counts the parts.
+          A part's p counts all the tests in it (Bonferroni), and the p of the tally counts the parts.
 Source    Williams 1976, "Improved likelihood ratio tests for complete contingency tables", Biometrika 63 (w);
           Cochran 1952, "The chi-square test of goodness of fit", Annals of Mathematical Statistics 23 (pools, power).
 """
@@ -21,13 +21,13 @@ from numpy.typing import ArrayLike
 
 from ...core.errors import UsageError
 from .bounds import LEAST, Numbers, binomial_missed, binomial_p, divergence, g_missed, g_part, pool_starts, worst_of
-from .comparison import SUPPORT, Comparison, Part
+from .tally import SUPPORT, Part, Tally
 
 Law: TypeAlias = ArrayLike | Mapping[Any, Any]
 """Probabilities [V], or by outcome."""
 
 
-def draws_match(counts: ArrayLike | Mapping[Any, int], law: Law, alpha: float = 1e-9) -> Comparison:
+def draws_match(counts: ArrayLike | Mapping[Any, int], law: Law, alpha: float = 1e-9) -> Tally:
     """Compare how often every outcome was drawn with its probability; the module says how.
 
     counts  whole numbers [V], or by outcome: a `Counter`
@@ -39,13 +39,13 @@ def draws_match(counts: ArrayLike | Mapping[Any, int], law: Law, alpha: float = 
     if seen.dtype.kind not in "iu" or (seen < 0).any():
         raise UsageError("counts are whole numbers, none of them negative", fix="np.bincount(tokens, minlength=len(law))")
     cells = Cells(probs, int(seen.sum()), alpha)
-    return Comparison(cells.n, len(cells.starts), alpha, cells.parts(seen.astype(np.int64), names))
+    return Tally(cells.n, len(cells.starts), alpha, cells.parts(seen.astype(np.int64), names))
 
 
 def miss_probability(law: Law, alternative: Law, n: int, alpha: float = 1e-9) -> float:
     """The probability that `draws_match` finds nothing wrong with n draws from `alternative` where `law` was promised.
 
-    An upper bound: the smallest over the parts, each with the pools, sets and limits that the comparison would use. Exact for
+    An upper bound: the smallest over the parts, each with the pools, sets and limits that `draws_match` would use. Exact for
     all parts but the whole law; there the non-central chi-square with non-centrality 2n min(KL(q|p), KL(p|q)) over the pools.
     The smaller divergence makes it err upwards wherever it says less than 1 % (computed in the tests). For a shift of total
     variation d that is spread evenly over the pools it is 4 n d^2.
@@ -103,7 +103,7 @@ class Cells:
         g = 2 * divergence(self.pooled(counts), n * self.pooled(law)) / self.w
         seen, chance = self.tails(counts), self.tails(law)
         return (
-            Part(SUPPORT, impossible, float(impossible == 0), f"{impossible} draws of impossible outcomes"),
+            Part(SUPPORT, impossible, float(impossible == 0), f"impossible outcomes: {impossible} drawn, 0 expected"),
             g_part("whole law", g, self.freedom),
             worst_of("tails", seen, n * chance, binomial_p(seen, n, chance), lambda i: f"the rarest, {chance[i]:.3g} together"),
             worst_of("each outcome", counts[order], n * law[order], binomial_p(counts[order], n, law[order]), lambda i: f"outcome {names[order[i]]}"),

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 
 from ...core.errors import UsageError
 from .bounds import LEAST, Numbers, divergence, g_missed, g_part, pool_starts
-from .comparison import Comparison
 from .draws import as_law, draws_match
+from .tally import Tally
 
 
-def two_way(counts: ArrayLike, alpha: float = 1e-9) -> Comparison:
+def two_way(counts: ArrayLike, alpha: float = 1e-9) -> Tally:
     """Whether the two members of a pair are independent, from a table [R, C] of how often each pair was drawn; their laws may differ."""
     table = np.asarray(counts)
     if table.ndim != 2 or table.dtype.kind not in "iu" or (table < 0).any() or not table.any():
@@ -29,7 +29,7 @@ def two_way(counts: ArrayLike, alpha: float = 1e-9) -> Comparison:
     joint = pooled(table, n)
     expected = joint.sum(axis=1, keepdims=True) * (joint.sum(axis=0, keepdims=True) / n)
     freedom = (joint.shape[0] - 1) * (joint.shape[1] - 1)
-    return Comparison(n, joint.size, alpha, (g_part("independence", 2 * divergence(joint, expected) / williams(expected), freedom),))
+    return Tally(n, joint.size, alpha, (g_part("independence", 2 * divergence(joint, expected) / williams(expected), freedom),))
 
 
 def two_way_miss(joint: ArrayLike, n: int, alpha: float = 1e-9) -> float:
@@ -42,7 +42,7 @@ def two_way_miss(joint: ArrayLike, n: int, alpha: float = 1e-9) -> float:
     return g_missed(apart, (table.shape[0] - 1) * (table.shape[1] - 1), alpha)
 
 
-def agreements(first: ArrayLike, second: ArrayLike, law: ArrayLike, alpha: float = 1e-9) -> Comparison:
+def agreements(first: ArrayLike, second: ArrayLike, law: ArrayLike, alpha: float = 1e-9) -> Tally:
     """Whether two draws from `law` [V] agree as often as independent ones; `first` and `second` are the outcomes of n pairs.
 
     `miss_probability` and `draws_needed` of the law [sum p^2, 1 - sum p^2] say what it sees.

@@ -12,7 +12,7 @@ SUPPORT = "support"
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a comparison.
+    """One part of a tally.
 
     statistic  what was computed: G, or the number of draws that `finding` is about
     p          at most so probable is something as far off anywhere in this part, if the law is right
@@ -25,7 +25,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Tally:
     """n draws, compared in so many cells. If the law is right, `ok` is false with a probability of at most `alpha`."""
 
     n: int
@@ -52,8 +52,8 @@ class Comparison:
         """What is wrong, in one line, or None."""
         return None if self.ok else f"{self.worst.finding} (p = {self.p:.1g}, {self.n} draws)"
 
-    def required(self, subject: str = "the sampler") -> Comparison:
-        """This comparison, if it is ok. Raises `ConformanceError`, which names the part that is furthest off."""
+    def required(self, subject: str = "the sampler") -> Tally:
+        """This tally, if it is ok. Raises `ConformanceError`, which names the part that is furthest off."""
         if self.reason:
             raise ConformanceError(subject, self.worst.name, self.reason)
         return self
