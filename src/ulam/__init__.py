@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .core.categorical import Categorical
     from .core.errors import UlamError
     from .core.vocabulary import Vocabulary
-    from .decode import Sample, Samples, sample, stream
+    from .decode import Sample, Samples, Score, sample, score, stream
     from .exact import Law, law
     from .models.load import load
     from .models.protocol import LanguageModel
@@ -33,15 +33,33 @@ WHERE = {
     "Recipe": "recipe",
     "Sample": "decode",
     "Samples": "decode",
+    "Score": "decode",
     "UlamError": "core.errors",
     "Vocabulary": "core.vocabulary",
     "law": "exact",
     "load": "models.load",
     "sample": "decode",
+    "score": "decode",
     "stream": "decode",
 }
 
-__all__ = ["Categorical", "Choice", "LanguageModel", "Law", "Recipe", "Sample", "Samples", "UlamError", "Vocabulary", "law", "load", "sample", "stream"]
+__all__ = [
+    "Categorical",
+    "Choice",
+    "LanguageModel",
+    "Law",
+    "Recipe",
+    "Sample",
+    "Samples",
+    "Score",
+    "UlamError",
+    "Vocabulary",
+    "law",
+    "load",
+    "sample",
+    "score",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -83,16 +83,7 @@ class RecipeModel:
         """
         state.check()
         check_global_form(self.recipe)
-        failures: Failures = {}
-        context = Context(state.rows, self.vocabulary)
-        z = log_softmax(mend(state.z, None, context, failures))
-        with np.errstate(all="ignore"):
-            u = shape(self.bound.transforms, z, context, failures)
-            u = keep(u, support(self.bound.chooser.law(u)))
-            top = row_max(u)
-            total = to_numpy((top + namespace(u).log(row_sum(namespace(u).exp(u - top))))[:, 0]).astype(np.float64)
-        total[list(failures)] = -np.inf
-        return total
+        return log_normalizers(self.bound, state.z, Context(state.rows, self.vocabulary))
 
     def _law(self, state: RecipeState) -> tuple[RecipeState, Array]:
         state.z = reference(state.z, len(state.rows), len(self.vocabulary))
@@ -101,6 +92,19 @@ class RecipeModel:
             lost = np.isin(np.arange(q.shape[0]), list(state.failures))
             q = namespace(q).where(like(q, lost, namespace(q).bool)[:, None], like(q, -np.inf), q)
         return state, q
+
+
+@np.errstate(all="ignore")
+def log_normalizers(bound: Recipe, z: Array, context: Context) -> NDArray[np.float64]:
+    """log N of every row of logits, for a bound recipe with a global form; see `RecipeModel.log_normalizers`."""
+    failures: Failures = {}
+    z = log_softmax(mend(z, None, context, failures))
+    u = shape(bound.transforms, z, context, failures)
+    u = keep(u, support(bound.chooser.law(u)))
+    top = row_max(u)
+    total = to_numpy((top + namespace(u).log(row_sum(namespace(u).exp(u - top))))[:, 0]).astype(np.float64)
+    total[list(failures)] = -np.inf
+    return total
 
 
 def check_global_form(recipe: Recipe) -> None:

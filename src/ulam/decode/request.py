@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ..core.errors import ContextOverflow, UsageError
 from ..core.noise import Noise, PhiloxNoise, check_seed, check_word, sequence_number
 from ..core.values import is_unicode, print_value
+from ..core.vocabulary import Vocabulary
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 
@@ -43,36 +44,53 @@ def read_count(value: Any, name: str, least: int) -> int:
     return int(value)
 
 
+def read_tokens(vocabulary: Vocabulary, text: Any, which: str) -> tuple[str, tuple[int, ...]]:
+    """A text or token ids, as text and as ids, with nothing put before or after them; `which` names it in errors.
+
+    Raises `UsageError`, `TokenOutOfRange`, and `NeedsTokenizer` for text where the model has none.
+    """
+    if isinstance(text, str):
+        if not is_unicode(text):
+            raise UsageError(f"{which} holds half of a surrogate pair, which is no text", fix="read the text as UTF-8")
+        return text, tuple(vocabulary.encode(text)) if text else ()  # nothing needs no tokenizer
+    ids = tuple(vocabulary.check(token) for token in listed(text, which, 'a text, or a list of token ids: "Once", [3, 17, 4]'))
+    return vocabulary.decode(ids), ids
+
+
+def read_prompt(vocabulary: Vocabulary, prompt: Any, which: str = "the prompt") -> tuple[str, tuple[int, ...]]:
+    """As `read_tokens`; a text stands after the start token, if there is one."""
+    text, ids = read_tokens(vocabulary, prompt, which)
+    return text, ids if vocabulary.start is None or not isinstance(prompt, str) else (vocabulary.start, *ids)
+
+
+def check_model(model: Any) -> None:
+    """Raises `UsageError` for what is no model."""
+    if not hasattr(model, "prefill"):
+        raise UsageError(f"{model!r} is not a model", fix="model = ulam.load()")
+
+
 def read_prompts(model: LanguageModel, prompts: Any) -> tuple[list[str], list[tuple[int, ...]]]:
     """Prompts as text and as ids. A text is encoded after the start token, if there is one; ids are taken as they are.
 
     Raises `UsageError`, `ContextOverflow`, `TokenOutOfRange`, and `NeedsTokenizer` for text where the model has none.
     """
-    if not hasattr(model, "prefill"):
-        raise UsageError(f"{model!r} is not a model", fix="model = ulam.load()")
-    fix = 'a text, a list of token ids, or a list of these: ["Once upon a time"]'
-    items = [prompts] if isinstance(prompts, str) else listed(prompts, "prompts", fix)
+    check_model(model)
+    items = [prompts] if isinstance(prompts, str) else listed(prompts, "prompts", 'a text, a list of token ids, or a list of these: ["Once upon a time"]')
     if items and all(isinstance(item, Integral) for item in items):
         items = [items]
     if not items:
         raise UsageError("there is no prompt", fix='ulam.sample(model, "Once upon a time")')
-    vocabulary, limit = model.vocabulary, model.context_limit
     texts: list[str] = []
     ids: list[tuple[int, ...]] = []
     for number, prompt in enumerate(items, 1):
         which = f"prompt {number}" if len(items) > 1 else "the prompt"
-        if isinstance(prompt, str):
-            if not is_unicode(prompt):
-                raise UsageError(f"{which} holds half of a surrogate pair, which is no text", fix="read the text as UTF-8")
-            start = () if vocabulary.start is None else (vocabulary.start,)
-            ids.append((*start, *vocabulary.encode(prompt)))
-            texts.append(prompt)
-        else:
-            ids.append(tuple(vocabulary.check(token) for token in listed(prompt, which, fix)))
-            texts.append(vocabulary.decode(ids[-1]))
-        if limit is not None and len(ids[-1]) >= limit:
-            what = f"{which} has {len(ids[-1])} tokens; the context of {model.name} holds {limit}, one of them to draw"
+        text, tokens = read_prompt(model.vocabulary, prompt, which)
+        limit = model.context_limit
+        if limit is not None and len(tokens) >= limit:
+            what = f"{which} has {len(tokens)} tokens; the context of {model.name} holds {limit}, one of them to draw"
             raise ContextOverflow(what, fix="a shorter prompt")
+        texts.append(text)
+        ids.append(tokens)
     return texts, ids
 
 

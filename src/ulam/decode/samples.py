@@ -93,8 +93,8 @@ class Sample:
         }
 
 
-def finite(x: float) -> float | None:
-    return float(x) if math.isfinite(x) else None
+def finite(x: float | None) -> float | None:
+    return float(x) if x is not None and math.isfinite(x) else None
 
 
 def token_entry(token: int, vocabulary: Vocabulary) -> dict[str, Any]:
