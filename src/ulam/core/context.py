@@ -28,16 +28,14 @@ class History:
 
     def tokens(self, scope: Scope = "all", last: int | None = None) -> NDArray[np.int64]:
         """The tokens of a scope, oldest first; with `last`, only that many of the newest."""
-        if scope == "prompt":
-            whole: Sequence[int] = self.prompt
-        elif scope == "generated":
-            whole = self.generated
-        else:
-            need = None if last is None else max(0, last - len(self.generated))
-            whole = [*(self.prompt if need is None else self.prompt[len(self.prompt) - min(need, len(self.prompt)) :]), *self.generated]
-        if last is not None:
-            whole = whole[max(0, len(whole) - last) :]
-        return np.asarray(whole, dtype=np.int64)
+        parts = {"prompt": (self.prompt,), "generated": (self.generated,), "all": (self.prompt, self.generated)}[scope]
+        left = sum(map(len, parts)) if last is None else last
+        found: list[NDArray[np.int64]] = []
+        for part in reversed(parts):
+            size = min(left, len(part))
+            found.insert(0, np.asarray(part[len(part) - size :], dtype=np.int64))
+            left -= size
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 @dataclass(frozen=True)
