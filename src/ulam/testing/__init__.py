@@ -1,4 +1,4 @@
-"""The conformance kit: check a method or a noise of your own against everything it promises.
+"""The conformance kit: check a method, a model or a noise of your own against everything it promises.
 
     import my_method                      # a module with one stage, CLAIMS and CASES, like those of `ulam.methods`
     from ulam.methods import read
@@ -6,6 +6,7 @@
 
     print(check_transform(read(my_method)))                           # a report of what was asserted
     check_transform(read(my_method), array=torch.asarray)             # the same on torch, and compared with NumPy
+    print(check_model(my_model))                                      # the rules of `LanguageModel`
 
 A promise that does not hold raises `ConformanceError` with the smallest input found that shows it.
 
@@ -14,6 +15,7 @@ its kin, in `ulam.testing.statistics`.
 """
 
 from .check import check_chooser, check_claim, check_transform
+from .check_model import check_model
 from .check_noise import check_noise
 from .noise import Asked, RefusingNoise, ScriptedNoise
 from .report import ConformanceError, Report
@@ -31,6 +33,7 @@ __all__ = [
     "calibration_miss",
     "check_chooser",
     "check_claim",
+    "check_model",
     "check_noise",
     "check_transform",
     "draws_match",

@@ -29,18 +29,21 @@ class Report:
     asserted        promise to the number of inputs it was asserted on
     not_applicable  promise to the reason why it was not
     understated     claims that held on every input although they are not made
+    measured        what was measured on the way, with what is allowed
     """
 
     subject: str
     asserted: dict[str, int] = field(default_factory=dict)
     not_applicable: dict[str, str] = field(default_factory=dict)
     understated: tuple[str, ...] = ()
+    measured: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{self.subject}: {sum(self.asserted.values())} assertions"]
         lines += [f"  {name:<16} {count} inputs" for name, count in self.asserted.items()]
         lines += [f"  {name:<16} not applicable: {why}" for name, why in self.not_applicable.items()]
         lines += [f"  {name:<16} holds on every input, and is not claimed" for name in self.understated]
+        lines += [f"  {name:<16} {found}" for name, found in self.measured.items()]
         return "\n".join(lines)
 
     def closed(self) -> Report:
