@@ -173,7 +173,7 @@ class IID(Markov):
     """Independent tokens: the same probabilities after every prefix. The vocabulary is the letters a, b, c, ... if none is given."""
 
     def __init__(self, probs: Row, vocabulary: Vocabulary | None = None, *, name: str = "iid"):
-        super().__init__(0, {(): probs}, vocabulary or letters(len(probs)), name=name)
+        super().__init__(0, {(): probs}, letters(len(probs)) if vocabulary is None else vocabulary, name=name)
 
 
 def abc() -> IID:

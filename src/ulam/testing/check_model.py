@@ -124,9 +124,10 @@ def deterministic(trial: Trial) -> int:
         trial.same("deterministic", "prefill for the second time", second[0], ids, expected=first[0])
         begin = trial.begin(ids)
         state, rows = trial.prefill([ids[:begin]])
-        for at in range(begin, len(ids)):
+        for at in range(begin, len(ids) + 1):
             trial.same("deterministic", "step by step for the second time", rows[0], ids[:at], expected=trial.after(ids[:at]))
-            state, rows = trial.step(state, [ids[at]])
+            if at < len(ids):
+                state, rows = trial.step(state, [ids[at]])
     return 2 * len(trial.texts)
 
 
