@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
+from tests.false_alarms import Statistical
+from tests.statistical.laws import spread
 from ulam.core.errors import InvalidLogits, OutOfRange
 from ulam.core.noise import Address, PhiloxNoise, Purpose, inverse_cdf, philox, sequence_number
 
@@ -191,40 +192,40 @@ def test_coupled_draws_are_the_maximum_of_their_own_noise() -> None:
     assert len(set(by_hand)) > 1
 
 
-def test_coupled_draws_agree_as_often_as_they_can() -> None:
-    """Two rows at the same addresses: they agree more often than independent draws, which agree with probability sum p q = 0.285."""
-    p, q = np.log([0.5, 0.3, 0.15, 0.05]), np.log([0.4, 0.25, 0.05, 0.3])
+def test_coupled_draws_agree_as_often_as_they_can(statistical: Statistical) -> None:
+    """Two rows at the same addresses, P(both i) = 1 / sum_j max(p_j / p_i, q_j / q_i). Seen: draws that are independent, which agree with
+    probability sum p q."""
+    p, q = np.array([0.5, 0.3, 0.15, 0.05]), np.array([0.4, 0.25, 0.05, 0.3])
     at = Address(np.arange(4000), 0)
-    one, other = (PhiloxNoise(1).categorical(np.tile(row, (4000, 1)), at, coupling="gumbel") for row in (p, q))
-    # the law of the coupling: P(both i) = 1 / sum_j max(p_j / p_i, q_j / q_i)
-    agree = sum(1 / np.maximum(np.exp(p - p[i]), np.exp(q - q[i])).sum() for i in range(4))
-    deviation = math.sqrt(agree * (1 - agree) / 4000)
-    assert abs((one == other).mean() - agree) < 6.5 * deviation  # false alarm below 1e-10
-    assert agree - 6.5 * deviation > 0.285
+    one, other = (PhiloxNoise(1).categorical(np.tile(np.log(row), (4000, 1)), at, coupling="gumbel") for row in (p, q))
+    agree, independent = sum(1 / np.maximum(p / p[i], q / q[i]).sum() for i in range(4)), float(p @ q)
+    counts = np.bincount(one == other, minlength=2)
+    statistical("core.noise.coupling", counts, [1 - agree, agree], [1 - independent, independent])
 
 
 @pytest.mark.parametrize("coupling", ["inverse_cdf", "gumbel"])
-def test_the_law_of_many_draws(coupling: Any) -> None:
-    """200 000 draws, Pearson's statistic against its quantile at 1e-9. A shift of total variation 0.02 gives a
-    non-centrality of at least 4 n d^2 = 320, and is missed with a probability below 1e-6."""
+def test_the_law_of_many_draws(coupling: Any, statistical: Statistical) -> None:
     p, n = np.array([0.37, 0.05, 0.0, 0.21, 0.13, 0.24]), 200_000
     with np.errstate(divide="ignore"):
         rows = np.broadcast_to(np.log(p), (n // 20, 6))
     at = [Address(np.arange(n // 20), position) for position in range(20)]
     counts = sum(np.bincount(PhiloxNoise(2024).categorical(rows, where, coupling), minlength=6) for where in at)
-    assert counts[2] == 0
-    possible = p > 0
-    statistic = (((counts - n * p) ** 2)[possible] / (n * p)[possible]).sum()
-    limit = stats.chi2.isf(1e-9, df=4)
-    assert statistic < limit
-    assert stats.ncx2.cdf(limit, df=4, nc=4 * n * 0.02**2) < 1e-6
+    statistical(f"core.noise.{coupling}", counts, p, spread(p, 0.02))
 
 
-def test_uniforms_fill_the_interval() -> None:
-    """10^5 uniforms: the largest gap of the empirical law to the diagonal, at a false alarm of 1e-9."""
-    u = PhiloxNoise(11).uniform(Address(np.arange(100_000), 0)).values
-    assert stats.kstest(u, "uniform").pvalue > 1e-9
-    assert stats.kstest(u[:-1] - u[1:], "triang", args=(0.5, -1, 2)).pvalue > 1e-9  # and neighbours are independent
+def test_uniforms_fill_the_interval(statistical: Statistical) -> None:
+    """In 100 equal cells. Seen: uniforms of 8 bits, and a density that rises from 0.93 to 1.07."""
+    cells = np.floor(PhiloxNoise(11).uniform(Address(np.arange(200_000), 0)).values * 100).astype(int)
+    even = np.full(100, 1 / 100)
+    eight_bits = np.bincount(np.arange(256) * 100 // 256, minlength=100) / 256
+    statistical("core.noise.uniform", np.bincount(cells, minlength=100), even, eight_bits, even * np.linspace(0.93, 1.07, 100))
+
+
+def test_uniforms_of_neighbours_are_independent(statistical: Statistical) -> None:
+    """Sequences 2i and 2i + 1, in 12 x 12 equal cells. Seen: one pair in thirty that is the same number twice."""
+    first, second = np.floor(PhiloxNoise(12).uniform(Address(np.arange(100_000), 0)).values * 12).astype(int).reshape(-1, 2).T
+    even, same = np.full((12, 12), 1 / 144), np.eye(12) / 12
+    statistical("core.noise.neighbours", np.bincount(first * 12 + second, minlength=144), even.ravel(), (29 * even + same).ravel() / 30)
 
 
 def test_coins() -> None:
