@@ -85,12 +85,13 @@ def ulam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ulam]:
 class Broken(Table):
     """`abc` with rows that are NaN once they hold a b."""
 
-    def __init__(self) -> None:
-        letters = abc()
-        super().__init__({}, letters.vocabulary, otherwise=lambda prefix: (0.5, 0.25, 0.25), name="broken")
+    def __init__(self, probs: tuple[float, ...] = (0.5, 0.25, 0.25)) -> None:
+        super().__init__({}, abc().vocabulary, otherwise=probs, name="broken")
 
-    def _after(self, prefix: tuple[int, ...]) -> Any:
-        return np.full(3, np.nan) if 1 in prefix else super()._after(prefix)
+    def _read(self, prefixes: Sequence[tuple[int, ...]]) -> Any:
+        logits = super()._read(prefixes)
+        logits[[1 in prefix for prefix in prefixes]] = np.nan
+        return logits
 
 
 class Pieces(Table):

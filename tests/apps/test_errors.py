@@ -83,9 +83,6 @@ def test_a_fix_that_is_a_command_is_no_error(ulam: Ulam, words: list[str], model
             super().__init__()
             self.vocabulary._encode = lambda text: [0]
 
-        def _after(self, prefix: tuple[int, ...]):  # type: ignore[no-untyped-def]
-            return self._logits(prefix, (0.5, 0.25, 0.25))
-
     models(stories=Anything())
     fix = errors(ulam, *words)[1].removeprefix("  fix: ")
     again = shlex.split(fix)[1:] if fix.startswith("ulam") else ["Once", *shlex.split(fix)]

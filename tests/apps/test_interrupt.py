@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -18,11 +17,8 @@ class Interrupted(Broken):
     """Every letter is an a; at its k-th step somebody presses Ctrl-C, once or more often."""
 
     def __init__(self, step: int, times: int = 1):
-        super().__init__()
+        super().__init__((1, 0, 0))
         self.left, self.times = step, times
-
-    def _after(self, prefix: tuple[int, ...]) -> Any:
-        return self._logits(prefix, (1, 0, 0))
 
     def step(self, state, tokens):  # type: ignore[no-untyped-def]
         self.left -= 1
