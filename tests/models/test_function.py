@@ -113,9 +113,6 @@ def test_vocabularies() -> None:
         (None, r"logits of shape \[\]"),
         ([[0.0, 0.0]], r"logits of shape \[1, 2\]"),
         (0.5, r"logits of shape \[\]"),
-        ([0.0, math.nan], "logits that hold NaN, \\+inf or no finite number"),
-        ([0.0, math.inf], "logits that hold NaN, \\+inf or no finite number"),
-        ([-math.inf, -math.inf], "logits that hold NaN, \\+inf or no finite number"),
     ],
 )
 def test_numbers_that_are_no_logits(row: Any, words: str) -> None:
@@ -126,6 +123,13 @@ def test_numbers_that_are_no_logits(row: Any, words: str) -> None:
     state, _ = model.prefill([[]])
     with pytest.raises(InvalidLogits, match="after a prefix of 1 tokens"):
         model.step(state, [1])
+
+
+@pytest.mark.parametrize("row", [[0.0, math.nan], [0.0, math.inf], [-math.inf, -math.inf]])
+def test_a_row_that_nothing_can_be_drawn_from_fails_alone(row: list[float]) -> None:
+    model = FunctionModel(lambda tokens: row if tokens else [0.0, 0.0], "ab")
+    failed, drawn = ulam.sample(model, [[0], []], max_tokens=1, seed=1)
+    assert (failed.finish_reason, type(failed.error), drawn.finish_reason) == ("error", InvalidLogits, "length")
 
 
 class Broken(Exception):

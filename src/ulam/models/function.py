@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import as_logits, finite_rows, to_numpy
+from ..core.arrays import as_logits, to_numpy
 from ..core.errors import InvalidLogits, ModelError, UsageError
 from ..core.vocabulary import Vocabulary
 from .alphabet import alphabet
@@ -28,8 +28,8 @@ class FunctionModel(PrefixModel):
                  many numbers come; up to 52 tokens are then the letters a to z and A to Z, more have no text
     fingerprint  what stands for the function in a record; without it a random one that this object alone has
 
-    Logits are float64 on the host. Raises `InvalidLogits` for other shapes and numbers, and `ModelError` if the function
-    fails; both say how long the prefix was.
+    Logits are float64 on the host. Raises `InvalidLogits` for another shape, and `ModelError` if the function fails; both say
+    how long the prefix was.
     """
 
     def __init__(self, function: Function, vocabulary: Vocabulary | str | None = None, *, name: str | None = None, fingerprint: str | None = None):
@@ -61,7 +61,7 @@ class FunctionModel(PrefixModel):
         return out
 
     def _called(self, prefix: Prefix) -> NDArray[np.float64]:
-        """What the function says after a prefix: one finite number at least, no NaN, no +inf."""
+        """What the function says after a prefix. Whether a token can be drawn from it is the recipe's to see: such a row fails alone."""
         try:
             logits = to_numpy(as_logits(self._function(list(prefix)))).astype(np.float64)
         except Exception as error:
@@ -71,8 +71,6 @@ class FunctionModel(PrefixModel):
             ) from error
         if logits.ndim != 1 or len(logits) == 0:
             raise self._invalid(prefix, f"logits of shape {list(logits.shape)}", "return logits [V]")
-        if not finite_rows(logits[None, :]).all():
-            raise self._invalid(prefix, "logits that hold NaN, +inf or no finite number", "return finite numbers, and -inf for impossible tokens")
         return logits
 
     def _invalid(self, prefix: Prefix, found: str, fix: str) -> InvalidLogits:
