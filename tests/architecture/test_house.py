@@ -103,7 +103,7 @@ def test_files_are_short() -> None:
 
 def test_every_file_says_what_it_is() -> None:
     """All Python files but empty ones, which make a folder a package of tests."""
-    folders = [ROOT / folder for folder in ("src", "tests", "benchmarks", "examples") if (ROOT / folder).exists()]
+    folders = [ROOT / folder for folder in ("src", "tests", "benchmarks", "examples", "docs") if (ROOT / folder).exists()]
     files = {file: file.read_text(encoding="utf-8") for folder in folders for file in folder.rglob("*.py")}
     assert [name_of(file) for file, text in files.items() if text.strip() and not ast.get_docstring(ast.parse(text))] == []
     assert [name_of(file) for file in FILES if not files[file].strip()] == []
