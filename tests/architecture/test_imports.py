@@ -32,6 +32,7 @@ def loaded(statement: str) -> set[str]:
         "import ulam.recipe, ulam.decode, ulam.methods; ulam.methods.catalogue()",
         "import ulam; ulam.Recipe('temperature=0.8 top_p=0.95').choose([0.0, 1.0, 2.0], seed=7)",
         "import ulam; ulam.sample(ulam.load('abc'), 'a', 'top_p=0.9', max_tokens=3, seed=7)",
+        "import ulam.testing",
         "import ulam.apps.cli.main",
         "import ulam.apps.cli.main as main, contextlib\nwith contextlib.suppress(SystemExit): sys.argv = ['ulam', '--help']; main.run()\nprint()",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import sys
 from collections import Counter
 from fractions import Fraction as F
 from typing import Any
@@ -15,7 +16,7 @@ from scipy import stats
 
 from tests.false_alarms import Statistical
 from tests.statistical.laws import LAW, TENTH, Probs, V, frequent, spread, table_of
-from ulam.core.errors import UsageError
+from ulam.core.errors import ModelError, UsageError
 from ulam.testing import (
     ConformanceError,
     Tally,
@@ -29,7 +30,7 @@ from ulam.testing import (
     two_way,
     two_way_miss,
 )
-from ulam.testing.statistics import Part
+from ulam.testing.statistics import Part, bounds
 from ulam.testing.statistics.bounds import CAUTION
 
 
@@ -139,6 +140,8 @@ def test_outcomes_of_any_kind() -> None:
         (lambda: draws_match([1, 2], [0.5, 0.5], alpha=0.0), "alpha=0.0"),
         (lambda: miss_probability([0.5, 0.5], [0.5, 0.6], 10), "no law"),
         (lambda: draws_needed([0.5, 0.5], [0.5, 0.5]), "10\\^12"),
+        (lambda: two_way([[1, 2], [3, 4]], alpha=1.5), "alpha=1.5"),
+        (lambda: agreements([0, 1], [0], [0.5, 0.5]), "beside"),
         (lambda: two_way([1, 2]), "table"),
         (lambda: two_way([[0.5, 0.5]]), "table"),
         (lambda: calibration([[0.5, 0.5]], [2]), "draws for laws"),
@@ -150,6 +153,12 @@ def test_outcomes_of_any_kind() -> None:
 def test_what_cannot_be_compared(call: Any, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         call()
+
+
+def test_without_scipy_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ModelError, match='the extra "testing", which is not installed'):
+        bounds.stats.__wrapped__()
 
 
 # ---- planted wrong draws: each rejected but for a chance that is computed, and at most 1e-6

@@ -77,8 +77,10 @@ def worst_of(name: str, seen: Numbers, expected: Numbers, each: Numbers, label: 
 def pool_starts(expected: Numbers, least: float) -> NDArray[np.int64]:
     """Where pools of neighbours begin, if each takes the next numbers, all positive, until they add to `least`; what is left joins the last."""
     total, starts, before = np.cumsum(expected), [0], 0.0
-    while (end := int(np.searchsorted(total, before + least))) < len(total):
-        starts, before = [*starts, end + 1], float(total[end])
+    enough = least * (1 - 1e-9)  # 25 less rounding is 25
+    while (end := int(np.searchsorted(total, before + enough))) < len(total):
+        starts.append(end + 1)
+        before = total[end]
     return np.array(starts[:-1] or [0])
 
 

@@ -1,11 +1,11 @@
 """One draw from each of many laws: as often as predicted, decade by decade of probability.
 
 Math      row b has the law p_b and the draw x_b. Decade d holds, in every row, the outcomes of probability in
-          (10^-(d+1), 10^-d]; all below 10^-9 are one decade. Draws that fall into a decade are a sum of B independent coins with chances
-          m_b = sum of p_b over it. Their tails are bounded by those of the binomial with the mean chance, at least one draw away
-          from the mean, and by 1 nearer than that; Bonferroni over the decades. Rows need not differ, and outcomes of
-          probability 0 must not be drawn. It sees what no test on one repeated row can: draws given to the wrong row.
-          The laws must not depend on the draws: prefixes of a fixed text, not of the text that is drawn.
+          (10^-(d+1), 10^-d]; all below 10^-9 are one decade. Draws that fall into a decade are a sum of B independent coins with
+          chances m_b = sum of p_b over it. Their tails are bounded by those of the binomial with the mean chance, at least one draw
+          away from the mean, and by 1 nearer than that; Bonferroni over the decades. Outcomes of probability 0 must not be drawn.
+          It sees what no test on one repeated row can: draws given to the wrong row. The laws must not depend on the draws:
+          those after prefixes of a fixed text, not of the text that is drawn.
 Source    Hoeffding 1956, "On the distribution of the number of successes in independent trials", Annals of Mathematical Statistics 27.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ...core.errors import UsageError
 from .bounds import Numbers, binomial_p, binomial_range, stats, worst_of
-from .tally import SUPPORT, Part, Tally
+from .tally import Tally, support
 
 DECADES = 10
 
@@ -37,9 +37,8 @@ def calibration(laws: ArrayLike, drawn: ArrayLike, alpha: float = 1e-9) -> Tally
     impossible, there = int(seen[DECADES]), np.flatnonzero(chance[:DECADES])
     seen, expected = seen[there], n * chance[there]
     each = np.where(np.abs(seen - expected) < 1, 1.0, binomial_p(seen, n, chance[there]))
-    support = Part(SUPPORT, impossible, float(impossible == 0), f"impossible outcomes: {impossible} drawn, 0 expected")
     part = worst_of("calibration", seen, expected, each, lambda i: f"probability 1e-{there[i] + 1} to 1e-{there[i]}")
-    return Tally(n, len(there), alpha, (support, part))
+    return Tally(n, len(there), alpha, (support(impossible), part))
 
 
 def calibration_miss(laws: ArrayLike, others: ArrayLike, alpha: float = 1e-9) -> float:

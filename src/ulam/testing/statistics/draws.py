@@ -1,10 +1,10 @@
 """Draws of one law: compared with it, and how sure that is.
 
 Math      n independent draws, outcome i drawn c_i times, law p_i. Four parts; the last three share alpha equally.
-          support     no outcome with p_i = 0 was drawn
-          whole law   from the least likely outcome up, outcomes are pooled until every pool expects 25 draws; G over the K pools,
-                      K - 1 degrees of freedom, w = 1 + (sum 1/p - 1) / (6 n (K - 1))
-          tails       for j = 1, 2, ... while n 2^-j >= 1: draws of the least likely outcomes that have together at most 2^-j; exact
+          support       no outcome with p_i = 0 was drawn
+          whole law     from the least likely outcome up, outcomes are pooled until every pool expects 25 draws; G over the K
+                        pools, K - 1 degrees of freedom, w = 1 + (sum 1/p - 1) / (6 n (K - 1))
+          tails         for j = 1, 2, ... while n 2^-j >= 1: draws of the least likely outcomes that have together at most 2^-j; exact
           each outcome  draws of it; exact. Sees one outcome that the whole law dilutes.
           A part's p counts all the tests in it (Bonferroni), and the p of the tally counts the parts.
 Source    Williams 1976, "Improved likelihood ratio tests for complete contingency tables", Biometrika 63 (w);
@@ -21,13 +21,13 @@ from numpy.typing import ArrayLike
 
 from ...core.errors import UsageError
 from .bounds import LEAST, Numbers, binomial_missed, binomial_p, divergence, g_missed, g_part, pool_starts, worst_of
-from .tally import SUPPORT, Part, Tally
+from .tally import Part, Tally, support
 
-Law: TypeAlias = ArrayLike | Mapping[Any, Any]
+Probs: TypeAlias = ArrayLike | Mapping[Any, Any]
 """Probabilities [V], or by outcome."""
 
 
-def draws_match(counts: ArrayLike | Mapping[Any, int], law: Law, alpha: float = 1e-9) -> Tally:
+def draws_match(counts: ArrayLike | Mapping[Any, int], law: Probs, alpha: float = 1e-9) -> Tally:
     """Compare how often every outcome was drawn with its probability; the module says how.
 
     counts  whole numbers [V], or by outcome: a `Counter`
@@ -42,7 +42,7 @@ def draws_match(counts: ArrayLike | Mapping[Any, int], law: Law, alpha: float = 
     return Tally(cells.n, len(cells.starts), alpha, cells.parts(seen.astype(np.int64), names))
 
 
-def miss_probability(law: Law, alternative: Law, n: int, alpha: float = 1e-9) -> float:
+def miss_probability(law: Probs, alternative: Probs, n: int, alpha: float = 1e-9) -> float:
     """The probability that `draws_match` finds nothing wrong with n draws from `alternative` where `law` was promised.
 
     An upper bound: the smallest over the parts, each with the pools, sets and limits that `draws_match` would use. Exact for
@@ -54,7 +54,7 @@ def miss_probability(law: Law, alternative: Law, n: int, alpha: float = 1e-9) ->
     return Cells(probs, n, alpha).missed(as_law(others))
 
 
-def draws_needed(law: Law, alternative: Law, alpha: float = 1e-9, miss: float = 1e-6) -> int:
+def draws_needed(law: Probs, alternative: Probs, alpha: float = 1e-9, miss: float = 1e-6) -> int:
     """How many draws bring `miss_probability` down to `miss`. A few per cent less may do too: limits move in whole draws and pools.
 
     Raises `UsageError` if 10^12 are not enough.
@@ -77,8 +77,6 @@ class Cells:
     def __init__(self, law: Numbers, n: int, alpha: float):
         if n < 1:
             raise UsageError("there are no draws to compare", fix="at least one draw")
-        if not 0 < alpha < 1:
-            raise UsageError(f"alpha={alpha} is outside (0, 1)", fix="alpha=1e-9")
         self.law, self.n, self.share = law, n, alpha / 3
         possible = np.flatnonzero(law)
         self.order = possible[np.argsort(law[possible], kind="stable")]
@@ -99,11 +97,10 @@ class Cells:
 
     def parts(self, counts: Numbers, names: list[Any]) -> tuple[Part, ...]:
         n, law, order = self.n, self.law, self.order
-        impossible = int(counts[law == 0].sum())
         g = 2 * divergence(self.pooled(counts), n * self.pooled(law)) / self.w
         seen, chance = self.tails(counts), self.tails(law)
         return (
-            Part(SUPPORT, impossible, float(impossible == 0), f"impossible outcomes: {impossible} drawn, 0 expected"),
+            support(int(counts[law == 0].sum())),
             g_part("whole law", g, self.freedom),
             worst_of("tails", seen, n * chance, binomial_p(seen, n, chance), lambda i: f"the rarest, {chance[i]:.3g} together"),
             worst_of("each outcome", counts[order], n * law[order], binomial_p(counts[order], n, law[order]), lambda i: f"outcome {names[order[i]]}"),

@@ -33,8 +33,8 @@ def two_way(counts: ArrayLike, alpha: float = 1e-9) -> Tally:
 
 
 def two_way_miss(joint: ArrayLike, n: int, alpha: float = 1e-9) -> float:
-    """The probability, about, that `two_way` finds nothing wrong with n pairs from a joint law [R, C]: the non-central chi-square,
-    with the pools that its margins expect."""
+    """The probability that `two_way` finds nothing wrong with n pairs from a joint law [R, C], as in `miss_probability`, but for pools
+    that are those of the expected margins. Raises `UsageError` for what is no law."""
     law = np.asarray(joint, dtype=np.float64)
     table = pooled(n * as_law(law.ravel()).reshape(law.shape), n)
     expected = table.sum(axis=1, keepdims=True) * (table.sum(axis=0, keepdims=True) / n)
@@ -48,6 +48,8 @@ def agreements(first: ArrayLike, second: ArrayLike, law: ArrayLike, alpha: float
     `miss_probability` and `draws_needed` of the law [sum p^2, 1 - sum p^2] say what it sees.
     """
     one, other, chance = np.asarray(first), np.asarray(second), float((as_law(law) ** 2).sum())
+    if one.shape != other.shape:
+        raise UsageError(f"{list(one.shape)} draws beside {list(other.shape)}", fix="one of each in every pair")
     agreed = int((one == other).sum())
     return draws_match({"agree": agreed, "differ": one.size - agreed}, {"agree": chance, "differ": 1 - chance}, alpha)
 

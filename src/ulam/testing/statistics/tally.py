@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...core.errors import UsageError
 from ..report import ConformanceError
 
 SUPPORT = "support"
@@ -24,14 +25,26 @@ class Part:
     finding: str
 
 
+def support(drawn: int) -> Part:
+    """The part about impossible outcomes, of which so many were drawn."""
+    return Part(SUPPORT, drawn, float(drawn == 0), f"impossible outcomes: {drawn} drawn, 0 expected")
+
+
 @dataclass(frozen=True)
 class Tally:
-    """n draws, compared in so many cells. If the law is right, `ok` is false with a probability of at most `alpha`."""
+    """n draws, compared in so many cells. If the law is right, `ok` is false with a probability of at most `alpha`.
+
+    Raises `UsageError` for an alpha outside (0, 1).
+    """
 
     n: int
     cells: int
     alpha: float
     parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise UsageError(f"alpha={self.alpha} is outside (0, 1)", fix="alpha=1e-9")
 
     @property
     def worst(self) -> Part:
