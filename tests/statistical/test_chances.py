@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tests.statistical.laws import LAW, TENTH, one_outcome, spread
-from ulam.testing import calibration, calibration_miss, draws_match, draws_needed, miss_probability, two_way
+from ulam.testing import calibration, calibration_miss, draws_match, draws_needed, miss_probability, two_way, two_way_miss
 from ulam.testing.statistics.bounds import CAUTION, binomial_range
 
 
@@ -78,6 +78,15 @@ def test_false_alarms_of_a_table_with_its_margins() -> None:
     assert {each.cells for each in found} == {4}
     wrong = np.array([not each.ok for each in found])
     assert 0 < stats.hypergeom.pmf(np.arange(71), 160, 70, 80)[wrong].sum() <= 0.05
+
+
+def test_the_miss_of_a_table() -> None:
+    """A thousand pairs from 0.3, 0.2 / 0.2, 0.3, where 1/4 each is expected; w = 1 + 3 x 3 / 6000. The divergences of the two from each other."""
+    there = 0.6 * np.log(0.3 / 0.25) + 0.4 * np.log(0.2 / 0.25)
+    back = 0.5 * np.log(0.25 / 0.3) + 0.5 * np.log(0.25 / 0.2)
+    limit = stats.chi2.isf(1e-3 / CAUTION, 1)
+    said = two_way_miss([[0.3, 0.2], [0.2, 0.3]], 1000, alpha=1e-3)
+    assert said == pytest.approx(stats.ncx2.cdf(limit, 1, 2000 * min(there, back) / 1.0015), rel=1e-9)
 
 
 def test_false_alarms_and_misses_of_calibration() -> None:

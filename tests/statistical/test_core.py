@@ -65,6 +65,12 @@ def test_a_binomial_tail_is_the_sum_of_its_fractions() -> None:
     assert p_of(draws_match([19, 1], [0.625, 0.375]), "tails") == pytest.approx(float(2 * low), rel=1e-12)
 
 
+def test_a_law_is_taken_as_adding_to_one() -> None:
+    """Probabilities in float32 add to one within 1e-6."""
+    law = np.array([0.625, 0.375])
+    assert draws_match([6, 14], law * (1 + 9e-7)).p == pytest.approx(draws_match([6, 14], law).p, rel=1e-12)
+
+
 def test_nested_tails() -> None:
     """1/2, 1/4, 1/8, 1/16, 1/16 and 16 draws, all of the last outcome: events of 1/16, 1/8, 1/4, 1/2, so four tests, and five outcomes."""
     found = draws_match([0, 0, 0, 0, 16], [1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16])
@@ -109,13 +115,13 @@ def test_agreements_of_pairs() -> None:
 
 
 def test_calibration_by_hand() -> None:
-    """Three rows of chances 1/2, 1/32 and 1/32 to draw token 0, and twice that by decade 1: 2/32 draws expected and 2 drawn. Two decades."""
+    """Rows that give token 0 the chances 1/2, 1/32 and 1/32: of decade 1, 2/32 draws are expected, and 2 are drawn. There are two decades."""
     laws = [[1 / 2, 1 / 2], [1 / 32, 31 / 32], [1 / 32, 31 / 32]]
     found = calibration(laws, [1, 0, 0])
     mean = F(2, 32) / 3
     tail = math.comb(3, 2) * mean**2 * (1 - mean) + mean**3
     assert p_of(found, "calibration") == pytest.approx(float(2 * 2 * tail), rel=1e-12)
-    assert p_of(calibration(laws, [1, 1, 1]), "calibration") == 1  # nearer than one draw to the mean
+    assert p_of(calibration(laws, [1, 0, 1]), "calibration") == 1  # one draw, nearer than one to the mean, where the bound says nothing
 
 
 def test_outcomes_of_any_kind() -> None:
@@ -245,8 +251,10 @@ def test_one_draw_of_an_impossible_token_is_rejected() -> None:
     assert (found.worst.name, found.p, found.ok) == ("support", 0.0, False)
     with pytest.raises(ConformanceError, match="breaks support: impossible outcomes: 1 drawn, 0 expected"):
         found.required()
-    assert calibration([[0.5, 0.5, 0.0]] * 9, [0, 1] * 4 + [2]).worst.name == "support"
+    rows = calibration([[0.5, 0.5, 0.0]] * 9, [0, 1] * 4 + [2])
+    assert (rows.worst.name, rows.p, rows.ok) == ("support", 0.0, False)
     assert miss_probability([1.0, 0.0], [0.999, 0.001], 1000) == pytest.approx(0.999**1000)
+    assert calibration_miss([[0.92, 0.08, 0.0]] * 9, [[0.72, 0.08, 0.2]] * 9) == pytest.approx(0.8**9)
 
 
 def pairs(law: Probs, n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
