@@ -199,6 +199,13 @@ class Law:
             "paths": self.paths,
         }
 
+    def table(self, other: Law | None = None, top: int = 12) -> str:
+        """The most probable outcomes with bars, beside another law if there is one; entropy and distances in bits. For a terminal."""
+        from .comparison import Comparison
+        from .lines import to_lines
+
+        return "\n".join(to_lines(self, None if other is None else Comparison(self, other), top=top))
+
     def _repr_html_(self) -> str:
         from .page import to_html
 

@@ -127,7 +127,8 @@ def enumerated(
                 masses[outcome].append(path.mass)
                 covered += path.mass
             if isinstance(result, Sample):
-                model_probs[outcome].append(exp(result.model_log_prob))
+                # where a stage fails, the model goes on: it never ends there
+                model_probs[outcome].append(0.0 if result.error is not None and result.error.stage else exp(result.model_log_prob))
             if vocabulary is None and isinstance(result, Samples):
                 vocabulary = result.vocabulary
         if watch is not None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 RULE = "── "
 
 
-def receipt(parts: Sequence[str], width: int | None) -> str:
-    """The parts in one line; with a width, as many lines as they need, broken between parts only."""
-    lines = [RULE + parts[0]]
+def receipt(parts: Sequence[str], width: int | None, lead: str = RULE) -> str:
+    """The parts in one line; with a width, as many lines as they need, broken between parts only. `lead` stands before the first."""
+    lines = [lead + parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]} · {part}"
         if width is not None and len(longer) > width:
-            lines.append(" " * len(RULE) + part)
+            lines.append(" " * len(lead) + part)
         else:
             lines[-1] = longer
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ...render.numbers import probability
 from ...render.receipt import counted, number
 from ...render.terminal import is_terminal
 
@@ -62,6 +63,24 @@ class Progress(Line):
     def told(self, seconds: float) -> str:
         done = f"{self.samples} of {counted(self.n, 'sample')} · " if self.n > 1 else ""
         return f"{done}{counted(self.tokens, 'token')} · {number(self.tokens / seconds)} tok/s"
+
+
+class Paths(Line):
+    """Counts the paths of one law after another, in the order of their names."""
+
+    def __init__(self, *names: str, wanted: bool):
+        super().__init__(wanted)
+        self.names = iter(names)
+        self.name, self.paths, self.mass = "", 0, 0.0
+
+    def watch(self, paths: int, mass: float) -> None:
+        if paths <= self.paths or not self.name:
+            self.name = next(self.names)
+        self.paths, self.mass = paths, mass
+        self.show(lambda seconds: f"law{self.told()}")
+
+    def told(self) -> str:
+        return f" · {self.name} · {counted(self.paths, 'path')}, {probability(self.mass)} of the probability" if self.name else ""
 
 
 @contextmanager

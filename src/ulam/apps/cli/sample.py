@@ -60,6 +60,7 @@ def sample(
       cat letter.txt | ulam - -m ./my-model                text from a pipe, a model of your own
 
     Usage: ulam [sample] PROMPT [STAGE ...] [FLAGS]
+           ulam law [STAGE ...]          every text a recipe can say, with its exact probability
            ulam methods [NAME]           the stages there are, and what each does
            ulam recipe show STAGE ...    what a recipe does; as TOML, JSON or Python
            ulam train TEXT ... -o DIR    a small model from text of your own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 VERBS = {
     "sample": "sample:sample",
+    "law": "law:law",
     "methods": "methods:methods",
     "recipe": "recipe:show",
     "train": "train:train",
