@@ -150,11 +150,12 @@ def begun(model: LanguageModel, ids: Sequence[int], begin: int, low: int) -> tup
 
 
 class Sheet:
-    """What is known of every token so far; the fields are those of `Score`."""
+    """What is known of every token so far: what a `Score` is made of."""
 
     def __init__(self, prompt: Sequence[int], tokens: Sequence[int], vocabulary: Vocabulary, recipe: Recipe | None):
         # arrays, because a slice of one is a view: all histories together are no larger than the text
-        self.prompt, self.tokens = np.array(prompt, dtype=np.int64), np.array(tokens, dtype=np.int64)
+        self.prompt: Any = np.array(prompt, dtype=np.int64)
+        self.tokens: Any = np.array(tokens, dtype=np.int64)
         self.vocabulary, self.recipe = vocabulary, recipe
         self.bound = None if recipe is None else recipe.bind(vocabulary)
         self.model, self.ranks = np.full(len(tokens), np.nan), np.zeros(len(tokens), np.int64)
@@ -167,8 +168,7 @@ class Sheet:
         """Logits [K, V] of the tokens from position `first` on. Raises `InvalidLogits`."""
         here = slice(first, first + z.shape[0])
         tokens = self.tokens[here]
-        rows: list[Any] = [History(self.prompt, self.tokens[:position]) for position in range(here.start, here.stop)]  # type: ignore[arg-type]
-        context = Context(rows, self.vocabulary)
+        context = Context([History(self.prompt, self.tokens[:position]) for position in range(here.start, here.stop)], self.vocabulary)
         failures: Failures = {}
         z = mend(z, None, context, failures)
         refuse(failures)
