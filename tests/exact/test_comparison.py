@@ -114,6 +114,27 @@ def test_a_text_that_ended_in_error_has_a_probability_only_where_the_model_fails
     assert compare(model, "", max_tokens=2).total_variation == pytest.approx(0, abs=1e-15)
 
 
+@dataclass(frozen=True)
+class NothingAfterB(Transform):
+    """Forbids every token after a b."""
+
+    def apply(self, z: Any, context: Any) -> Any:
+        return np.where([[1 in row.generated] for row in context.rows], -np.inf, z)
+
+
+def test_the_model_never_ends_where_a_stage_fails() -> None:
+    """b (error) has 1/4 under the recipe; the model says ba, bb and bc in its place."""
+    law = ulam.law(abc(), ulam.Recipe([NothingAfterB()]), max_tokens=2)
+    assert law.model_probs is not None
+    assert law.model_probs[Outcome((1,), "error")] == 0
+    assert law.prob(Outcome((1,), "error")) == pytest.approx(0.25)
+    for other in (ulam.law(abc(), max_tokens=2), law.model_probs):
+        beside = Comparison(law, other)
+        assert beside.total_variation == pytest.approx(0.25)
+        assert beside.rest == pytest.approx(0.25)
+        assert beside.kl == math.inf
+
+
 # ties
 
 
@@ -241,3 +262,11 @@ def test_a_page_of_anything_and_of_a_part() -> None:
     page = Page(Law({1: 0.5, (2, 3): 0.25}, uncovered=0.25)._repr_html_())
     assert page.cells[:6] == ["1", "0.5", "", "(2, 3)", "0.25", ""]
     assert "0.25 of the law is not covered" in Law({1: 0.75}, uncovered=0.25)._repr_html_()
+    assert Page(Law({}, uncovered=1.0)._repr_html_()).cells == []
+    assert Law({}, uncovered=1.0).table().splitlines() == [" text   law", " 1 of the law is not covered"]
+
+
+def test_a_page_of_a_long_text() -> None:
+    page = Page(ulam.law(abc(), "greedy", max_tokens=60)._repr_html_())
+    assert page.cells[-2:] == ["…", "10 more positions: law.marginal(50)"]
+    assert page.cells[-4:-2] == ["49", "a 1"]

@@ -21,7 +21,8 @@ MOST_CHARACTERS = 400
 MOST_POSITIONS, MOST_TOKENS = 50, 5
 
 STYLE = """
-.ulam-law { --ink: #1b1f24; --soft: #5f6873; --line: #d8dee4; --bar: #3b76c4; --beside: #aebccd; color: var(--ink) }
+.ulam-law { --paper: #fff; --ink: #1b1f24; --soft: #5f6873; --line: #d8dee4; --bar: #3b76c4; --beside: #aebccd }
+.ulam-law { background: var(--paper); color: var(--ink); padding: .5em 1em }
 .ulam-law table { border-collapse: collapse; margin: .4em 0 }
 .ulam-law :is(th, td) { text-align: left; padding: .1em 1em .1em 0; border-bottom: 1px solid var(--line); color: var(--ink); background: none }
 .ulam-law td:first-child { font-family: ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere }
@@ -29,7 +30,7 @@ STYLE = """
 .ulam-law i + i { background: var(--beside) }
 .ulam-law td:last-child:has(i) { width: 16em }
 .ulam-law :is(p, summary) { margin: .3em 0; color: var(--soft) }
-@media (prefers-color-scheme: dark) { .ulam-law { --ink: #e6e9ed; --soft: #9aa4af; --line: #3a424b; --bar: #6ea3e6; --beside: #4d5a69 } }
+@media (prefers-color-scheme: dark) { .ulam-law { --paper: #16191d; --ink: #e6e9ed; --soft: #9aa4af; --line: #3a424b; --bar: #6ea3e6; --beside: #4d5a69 } }
 """
 
 
@@ -72,12 +73,14 @@ def position_rows(law: Law) -> list[str]:
     if noun(law) != "text" or law.vocabulary is None:
         return []
     rows: list[str] = []
-    for position in range(min(MOST_POSITIONS, max(len(outcome.tokens) for outcome in law.outcomes))):
+    longest_text = max((len(outcome.tokens) for outcome in law.outcomes), default=0)
+    for position in range(min(MOST_POSITIONS, longest_text)):
         tokens = law.marginal(position)
         shown = [f"{law.vocabulary.show(token) if token is not None else '(none)'} {probability(float(p))}" for token, p in list(tokens)[:MOST_TOKENS]]
         more = f" · {len(tokens) - MOST_TOKENS} more" if len(tokens) > MOST_TOKENS else ""
         rows.append(f"<tr><td>{position}</td><td>{escape(visible(' · '.join(shown)))}{more}</td></tr>")
-    return rows
+    left = longest_text - len(rows)
+    return rows + ([f"<tr><td>…</td><td>{many(left, 'more position')}: law.marginal({len(rows)})</td></tr>"] if left else [])
 
 
 def framed(law: Law, beside: Comparison | None, rows: Iterable[str]) -> list[str]:
