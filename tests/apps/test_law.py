@@ -345,6 +345,20 @@ def test_a_tie_that_happens_after_one_letter(ulam: Ulam, models: Callable[..., N
     ]
 
 
+def test_a_tie_of_the_first_token(ulam: Ulam, models: Callable[..., None]) -> None:
+    models(chain=Markov(1, {"": {"a": 0.5, "b": 0.5}}, alphabet("ab"), otherwise={"b": 1}, name="chain"))
+    assert note(ulam, "greedy", "-m", "chain") == ["a and b tie at the boundary for the first token; the lower token id stays, so b is not said there"]
+
+
+def test_ties_at_several_places(ulam: Ulam, models: Callable[..., None]) -> None:
+    """After a letter that is no c, b and c are tied for the second place: after a, after b, and after the four texts of these two."""
+    rows = {"": (0.5, 0.3, 0.2), "a": (0.5, 0.25, 0.25), "b": (0.5, 0.25, 0.25), "c": (1, 0, 0)}
+    models(chain=Markov(1, {key: dict(zip("abc", row, strict=True)) for key, row in rows.items()}, alphabet("abc"), name="chain"))
+    assert note(ulam, "top_k=2", "-m", "chain") == [
+        "b and c tie at the boundary after a and at 5 other places; the lower token id stays, so c is not said there"
+    ]
+
+
 def test_ties_of_many(ulam: Ulam, models: Callable[..., None]) -> None:
     models(even=IID([0.125] * 8, alphabet("abcd,fgh"), name="even"))
     assert note(ulam, "top_k=2", "-m", "even") == [

@@ -164,7 +164,7 @@ def tie_note(tie: Tie, vocabulary: Vocabulary) -> str:
 
 def place(tie: Tie, vocabulary: Vocabulary) -> str:
     """Where a tie happens that does not happen always."""
-    first = f" after {visible(''.join(map(vocabulary.show, tie.first)))}" if tie.first else " at the start"
+    first = f" after {visible(''.join(map(vocabulary.show, tie.first)))}" if tie.first else " for the first token"
     return first + (f" and at {many(tie.prefixes - 1, 'other place')}" if tie.prefixes > 1 else "")
 
 
