@@ -31,7 +31,7 @@ def test_help_fits_a_screen_and_begins_with_examples(ulam: Ulam) -> None:
     assert next(line for line in page if line.startswith("Usage:")) == "Usage: ulam [sample] PROMPT [STAGE ...] [FLAGS]"
 
 
-@pytest.mark.parametrize("verb", [["sample"], ["law"], ["methods"], ["recipe", "show"], ["recipe"], ["train"], []])
+@pytest.mark.parametrize("verb", [["sample"], ["law"], ["score"], ["methods"], ["recipe", "show"], ["recipe"], ["train"], []])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_verb_has_help_on_one_screen(ulam: Ulam, verb: list[str], flag: str) -> None:
     page = ulam(*verb, flag).out.splitlines()
@@ -50,7 +50,7 @@ def test_help_names_every_method_and_every_flag_works(ulam: Ulam) -> None:
 def test_help_advertises_nothing_that_is_not_there(ulam: Ulam) -> None:
     page = ulam("--help").out
     verbs = {*re.findall(r"ulam ([a-z]+)", page)}
-    assert verbs == {"law", "methods", "recipe", "train"}
+    assert verbs == {"law", "methods", "recipe", "score", "train"}
     assert not re.search(r"history|colour|color|--chat|--procedure|--trace|--show\b", page)
 
 

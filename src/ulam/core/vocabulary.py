@@ -80,4 +80,9 @@ class Vocabulary:
             text = raw.decode("utf-8")
         except UnicodeDecodeError:
             return "".join(f"⟨{byte:02X}⟩" for byte in raw)
-        return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
+        return show_blanks(text)
+
+
+def show_blanks(text: str) -> str:
+    """`text` with visible spaces, line ends and tabs."""
+    return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")

@@ -28,7 +28,7 @@ from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
 from .plan import Plan
 from .request import Prompt, read_count, read_noise, read_prompts, read_recipes, read_sequences, read_stop
-from .samples import FinishReason, Sample, Samples
+from .samples import FinishReason, Sample, Samples, model_entry
 from .text import TextStream
 
 BATCH = 64
@@ -154,7 +154,7 @@ class Run(Iterator[Event]):
     def samples(self) -> Samples:
         """What has finished so far, in order."""
         meta: dict[str, Any] = {
-            "model": {"name": self.model.name, "id": self.model.fingerprint, "backend": type(self.model).__module__.rpartition(".")[2]},
+            "model": model_entry(self.model),
             "batch_invariant": "batch_invariant" in self.model.capabilities,
             "limits": {"max_tokens": self.max_tokens, "stop": list(self.stop), "context": self.model.context_limit},
             "versions": {"ulam": __version__, "numpy": np.__version__},

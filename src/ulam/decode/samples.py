@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import UlamError, UsageError
 from ..core.vocabulary import Vocabulary
+from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 
 FinishReason: TypeAlias = Literal["stop", "length", "constraint", "error", "cancelled"]
@@ -95,6 +96,11 @@ class Sample:
 
 def finite(x: float | None) -> float | None:
     return float(x) if x is not None and math.isfinite(x) else None
+
+
+def model_entry(model: LanguageModel) -> dict[str, Any]:
+    """Which model it was: its name, its fingerprint, and the kind of model it is."""
+    return {"name": model.name, "id": model.fingerprint, "backend": type(model).__module__.rpartition(".")[2]}
 
 
 def token_entry(token: int, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from ...core.errors import UsageError
 from ...render.terminal import is_terminal
 
 
-def read_prompt(text: str | None, file: str | None, from_input: bool, note: Callable[[str], None]) -> tuple[str, bool]:
-    """The text to continue, and whether it is standard input and an argument together.
+def read_text(text: str | None, file: str | None, from_input: bool, note: Callable[[str], None], verb: str = "") -> tuple[str, bool]:
+    """The text to continue, or what else `verb` does with it, and whether it is standard input and an argument together.
 
     text        the argument, or None
     file        the value of `-f`; `-` is standard input
@@ -30,13 +30,15 @@ def read_prompt(text: str | None, file: str | None, from_input: bool, note: Call
     if file is not None and file != "-":
         return drop_line_end(read_file(file)), False
     from_input = from_input or file == "-"
+    example = f'ulam {verb + " " if verb else ""}"Once upon a time"'
     if text is not None and not from_input and not is_piped():
         return text, False
     if text is None and not from_input and is_terminal(sys.stdin):
-        raise UsageError("there is no text to continue", fix='ulam "Once upon a time"')
-    piped = drop_line_end(read_input(note))
+        raise UsageError(f"there is no text to {verb or 'continue'}", fix=example)
+    piped = drop_line_end(read_input(note, example))
     if text is None and not piped:
-        raise UsageError("standard input is empty, so there is nothing to continue", fix='ulam "" begins a text from nothing')
+        what = f"standard input is empty, so there is nothing to {verb or 'continue'}"
+        raise UsageError(what, fix=example if verb else 'ulam "" begins a text from nothing')
     return "\n\n".join(part for part in (piped, text) if part), bool(piped and text)
 
 
@@ -49,10 +51,10 @@ def is_piped() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
-def read_input(note: Callable[[str], None]) -> str:
-    """All of standard input, with a word to the person who waits for it."""
+def read_input(note: Callable[[str], None], example: str) -> str:
+    """All of standard input, with a word to the person who waits for it. `example` is a command that needs none."""
     if sys.stdin is None:
-        raise UsageError("standard input is closed, so there is nothing to read", fix='ulam "Once upon a time"')
+        raise UsageError("standard input is closed, so there is nothing to read", fix=example)
     if is_piped() and os.name == "posix" and not select.select([sys.stdin], [], [], 1)[0]:
         note("waiting for standard input, which comes before the text; to leave it out: < /dev/null")
     return decode(sys.stdin.buffer.read(), "standard input")

@@ -16,7 +16,7 @@ from ...models.protocol import LanguageModel
 from ...render.terminal import dim, is_terminal, visible
 from .output import JsonLinesWriter, JsonWriter, TextWriter, format_of, opened
 from .progress import Progress, after_a_second
-from .reading import read_prompt, unescape
+from .reading import read_text, unescape
 from .recipes import choose_recipe
 from .running import draw
 from .summary import complaints, summary
@@ -61,6 +61,7 @@ def sample(
 
     Usage: ulam [sample] PROMPT [STAGE ...] [FLAGS]
            ulam law [STAGE ...]          every text a recipe can say, with its exact probability
+           ulam score TEXT [STAGE ...]   how surprising a text is, to the model and under a recipe
            ulam methods [NAME]           the stages there are, and what each does
            ulam recipe show STAGE ...    what a recipe does; as TOML, JSON or Python
            ulam train TEXT ... -o DIR    a small model from text of your own
@@ -75,7 +76,7 @@ def sample(
     if force and out is None:
         raise UsageError("--force replaces the file of -o, and there is none")
     with opened(out, force) as target:
-        text, joined = read_prompt(typed.text, file, typed.from_input, note)
+        text, joined = read_text(typed.text, file, typed.from_input, note)
         if samples >= MANY and form == "text" and out is None:
             note(f"-n {samples} is {samples} samples; for {samples} tokens: --max-tokens {samples}")
         with after_a_second(lambda: note(f"loading {model} ...")):

@@ -15,7 +15,7 @@ from .words import quote
 
 
 class Typed:
-    """The words of `ulam sample`, or of another verb about a text.
+    """The words of `ulam sample`.
 
     text        the prompt that was given as a word or with `-p`, or None
     from_input  whether `-` stands in its place
@@ -25,6 +25,7 @@ class Typed:
     """
 
     verb = ""
+    noun = "prompt"
     advice = "Words after the prompt are stages; if they belong to the prompt, quote it."
 
     def __init__(self, context: typer.Context, words: Sequence[str], prompt: str | None, file: str | None):
@@ -36,8 +37,9 @@ class Typed:
         elif rest and prompt is None and file is None:
             self.text = rest.pop(0)
             if re.search("[=(]", self.text) and is_recipe(self.text):
-                what = f'"{self.text}" is a stage and stands where the prompt stands'
-                raise UsageError(what, fix=f'ulam "Once upon a time" {quote(self.text)}; after a pipe: ulam - {quote(self.text)}')
+                what = f'"{self.text}" is a stage and stands where the {self.noun} stands'
+                begin = f"ulam {self.verb}".rstrip()
+                raise UsageError(what, fix=f'{begin} "Once upon a time" {quote(self.text)}; after a pipe: {begin} - {quote(self.text)}')
         self.stages = rest
 
     def with_recipe(self, recipe: str) -> str:
@@ -53,20 +55,35 @@ class Typed:
         return self.again(text, [quote(stage) for stage in self.stages[count:]])
 
     def again(self, text: str | None, stages: Sequence[str], without: Collection[str] = ()) -> str:
-        words = [self.verb] if self.verb else []
-        words += ["-"] if self.from_input else []
+        words = ["-"] if self.from_input else []
         if text is not None and not self.as_option:
             words += self.as_words(text, f'"{text}"' if quote(text) == text else quote(text))
         words += stages
+        options: list[str] = []
         for option in self.context.command.params:
             source = self.context.get_parameter_source(option.name or "")
             if option.param_type_name == "option" and option.name not in without and source is not None and source.name == "COMMANDLINE":
-                words += typed_again(option.opts, option.secondary_opts, text if option.name == "prompt" else self.context.params[option.name or ""])
-        return " ".join(["ulam", *words])
+                options += typed_again(option.opts, option.secondary_opts, text if option.name == "prompt" else self.context.params[option.name or ""])
+        whole = [*options, *words] if words[:1] == ["--"] else [*words, *options]
+        return " ".join(["ulam", *([self.verb] if self.verb else []), *whole])
 
     def as_words(self, text: str, whole: str) -> list[str]:
         """The prompt, `whole` in quotes, as it stands in a command."""
-        return ["-p", whole] if text.startswith("-") else ["sample", whole] if text in VERBS and not self.verb else [whole]
+        return ["-p", whole] if text.startswith("-") else ["sample", whole] if text in VERBS else [whole]
+
+
+class Text(Typed):
+    """The words of another verb about a text, which has no flag for it."""
+
+    noun = "text"
+    advice = "Words after the text are stages; if they belong to the text, quote it."
+
+    def __init__(self, context: typer.Context, words: Sequence[str], file: str | None, verb: str):
+        self.verb = verb
+        super().__init__(context, words, None, file)
+
+    def as_words(self, text: str, whole: str) -> list[str]:
+        return ["--", whole] if text.startswith("-") else [whole]
 
 
 class Stages(Typed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 VERBS = {
     "sample": "sample:sample",
     "law": "law:law",
+    "score": "score:score",
     "methods": "methods:methods",
     "recipe": "recipe:show",
     "train": "train:train",
