@@ -36,7 +36,8 @@ class RecipeModel:
     """A language model whose next token has the law of a recipe, chooser included.
 
     Logits are log q, nats, [B, V]; `-inf` for what the recipe removes. A stage that tosses a coin gives the mixture. A row
-    that the recipe empties is `-inf` throughout; why is in `state.failures`.
+    that the recipe empties is `-inf` throughout; why is in `state.failures`. What is read by `prefill` is prompt and what is
+    stepped is generated, and a recipe may tell them apart; so what is remembered of it is the model inside: RecipeModel(CachedModel(model), recipe).
     """
 
     def __init__(self, model: LanguageModel, recipe: str | Recipe):
@@ -109,7 +110,7 @@ def log_normalizers(bound: Recipe, z: Array, context: Context) -> NDArray[np.flo
 
 def check_global_form(recipe: Recipe) -> None:
     """Raises `NoGlobalForm` for a recipe that weighs whole texts in no one way."""
-    for stage in recipe.transforms:
+    for stage in (stage for stage in recipe.transforms if not stage.neutral(1).all()):
         if stage.coin is not None:
             raise NoGlobalForm(f"{stage.name} tosses a coin, so a text has no one weight under {recipe}", stage=stage.name, fix="the recipe's own law, q")
         if "shift" not in claims_of(stage):

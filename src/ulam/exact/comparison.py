@@ -10,15 +10,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core.arrays import to_numpy
-from ..core.errors import BudgetExceeded, InvalidLogits, UlamError
+from ..core.errors import BudgetExceeded, UlamError
 from ..decode.recipe_model import RecipeModel
 from ..decode.request import Prompt, read_prompts
-from ..models.cached import CachedModel
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from .distances import kl
-from .law import Interval, Law, Outcome
-from .mode import Watch, law
+from .laws import Interval, Law, Outcome
+from .mode import Watch, law, remembering
 
 Prefix: TypeAlias = tuple[int, ...]
 
@@ -97,14 +96,14 @@ def compare(
 ) -> Comparison:
     """The law of a model's texts under a recipe beside that under another one, or beside the model's own (None).
 
-    The recipe's law must fit the budget; raises as `law`. Where the other one does not, or its model fails after some text,
-    each text of the recipe's law is evaluated under it, which is enough for their distance.
+    The recipe's law must fit the budget; raises as `law`. Where the other one does not, each
+    text of the recipe's law is evaluated under it, which is enough for their distance.
     """
-    model = model if isinstance(model, CachedModel) else CachedModel(model)
+    model = remembering(model)
     first = law(model, recipe, prompt, max_tokens, max_paths=max_paths, watch=watch)
     try:
         return Comparison(first, law(model, against, prompt, max_tokens, max_paths=max_paths, watch=watch))
-    except (BudgetExceeded, InvalidLogits) as error:
+    except BudgetExceeded as error:
         tokens = read_prompts(model, prompt)[1][0]
         return Comparison(first, text_probs(RecipeModel(model, against or ""), tokens, first.outcomes), error)
 

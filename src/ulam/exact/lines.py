@@ -15,7 +15,7 @@ from ..render.numbers import NEAR, bits, probability
 from ..render.receipt import receipt
 from ..render.terminal import visible
 from .comparison import Comparison
-from .law import Law, Outcome
+from .laws import Law, Outcome
 from .size import told
 
 TOP = 12

@@ -17,7 +17,7 @@ from ..models.cached import CachedModel
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from .enumerate import EnumeratingNoise
-from .law import Law, Outcome, total
+from .laws import Law, Outcome, total
 from .path import REPEAT, Limits, Path
 from .size import check_size, too_many
 from .walk import leaves
@@ -88,7 +88,7 @@ def law(
             raise UsageError("a procedure brings its own recipe and prompt", fix="ulam.law(procedure), or ulam.law(model, recipe, prompt, max_tokens)")
         procedure = subject
         return enumerated(lambda noise, n: [procedure(noise)], of or counted, limits, max_paths, partial, watch)
-    model = cast(LanguageModel, subject if isinstance(subject, CachedModel) else CachedModel(cast(LanguageModel, subject)))
+    model = remembering(cast(LanguageModel, subject))
     _, prompts = read_prompts(model, prompt if len(prompt) else [prompt])
     if len(prompts) != 1:
         what = f"a law is of one prompt, and there are {len(prompts)}"
@@ -96,7 +96,7 @@ def law(
     length = read_count(max_tokens, "max_tokens", 0)
     chosen = Recipe(recipe or "")
     if not partial:
-        check_size(RecipeModel(model, chosen), prompts[0], length, max_paths)
+        check_size(model if isinstance(model, RecipeModel) and recipe is None else RecipeModel(model, chosen), prompts[0], length, max_paths)
     if recipe is None:
         if stop:
             raise UsageError("stop strings end a text that is drawn, and a model's own law is not drawn", fix='an empty recipe: ulam.law(model, "", ...)')
@@ -106,6 +106,13 @@ def law(
         return sample(model, [prompts[0]], chosen, n=n, max_tokens=length, stop=stop, noise=noise)
 
     return enumerated(rows, of or counted, limits, max_paths, partial, watch, width=WIDTH, vocabulary=model.vocabulary)
+
+
+def remembering(model: LanguageModel) -> LanguageModel:
+    """The model with its logits remembered: under a recipe, if it has one, since what a recipe says depends on what was generated."""
+    if isinstance(model, RecipeModel):
+        return RecipeModel(remembering(model.model), model.recipe)
+    return model if isinstance(model, CachedModel) else CachedModel(model)
 
 
 def enumerated(

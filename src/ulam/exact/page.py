@@ -10,7 +10,7 @@ from ..render.bars import scale
 from ..render.numbers import probability
 from ..render.terminal import visible
 from .comparison import Comparison
-from .law import Law
+from .laws import Law
 from .lines import TOP, Names, many, measures, noun, rest, texts
 
 UNFOLDED = 500

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 
 from ..core.arrays import support, to_numpy
@@ -12,12 +14,15 @@ from .path import Question
 MOST = 128
 """Prefixes of one length that are looked at; the rest are taken to branch as these do."""
 
+FEW = 8
+"""So many where there are too many texts already, and only the power of ten is wanted."""
 
-def sizes(model: RecipeModel, prompt: tuple[int, ...], max_tokens: int) -> list[float]:
+
+def sizes(model: RecipeModel, prompt: tuple[int, ...], max_tokens: int, enough: float = inf) -> list[float]:
     """The number of texts at every length limit from 1 to `max_tokens`.
 
     Exact as long as no more than `MOST` prefixes of a length go on, or all branch alike; beyond that an estimate from evenly
-    spaced ones.
+    spaced ones, of which there are few where a length has more than `enough` texts.
     """
     ends = list(model.vocabulary.ends)
     prefixes: list[tuple[int, ...]] = [()]
@@ -34,13 +39,14 @@ def sizes(model: RecipeModel, prompt: tuple[int, ...], max_tokens: int) -> list[
         on = np.argwhere(kept)
         live *= len(on) / len(prefixes)
         counts.append(finished + live)
-        prefixes = [(*prefixes[row], int(token)) for row, token in on[np.unique(np.linspace(0, max(0, len(on) - 1), MOST).round().astype(int))[: len(on)]]]
+        spaced = np.linspace(0, max(0, len(on) - 1), MOST if counts[-1] <= enough else FEW)
+        prefixes = [(*prefixes[row], int(token)) for row, token in on[np.unique(spaced.round().astype(int))[: len(on)]]]
     return counts
 
 
 def check_size(model: RecipeModel, prompt: tuple[int, ...], max_tokens: int, max_paths: int) -> None:
     """Raises `BudgetExceeded` for a law of more than `max_paths` paths: how many it has, and the largest length that fits."""
-    counts = sizes(model, prompt, max_tokens)
+    counts = sizes(model, prompt, max_tokens, enough=max_paths)
     if not counts or counts[-1] <= max_paths:
         return
     fits = sum(1 for count in counts if count <= max_paths)

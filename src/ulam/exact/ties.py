@@ -16,7 +16,7 @@ from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from ..recipe.draw import Failures, mend, shape
 from .comparison import Prefix, branches, in_batches
-from .law import Law
+from .laws import Law
 
 
 @dataclass(frozen=True)

@@ -5,52 +5,69 @@ This is other code than the decode loop, so that the agreement of the two is evi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import fsum
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core.arrays import to_numpy
-from ..core.errors import InvalidLogits
-from ..models.protocol import LanguageModel
-from .law import Number, Outcome
+from ..core.arrays import Array, to_numpy
+from ..models.protocol import LanguageModel, State
+from .laws import Number, Outcome
 
 Leaf: TypeAlias = tuple[Outcome, Number]
+Branch: TypeAlias = tuple[tuple[int, ...], Number]
+"""A text that goes on, and its probability."""
+
+TOGETHER = 64
+"""Branches that go through the model in one call."""
 
 
 def leaves(model: LanguageModel, prompt: tuple[int, ...], max_tokens: int) -> Iterator[Leaf]:
     """Every text of the model and its probability, depth first: an end token, the limit or a full context makes a leaf.
 
-    Fractions where the model gives them (`probs` of a table), else floats.
+    Fractions where the model gives them (`probs` of a table), else floats. A row that no token can be drawn from is a leaf too,
+    with the reason "error", as the loop has it.
     """
     room = max_tokens if model.context_limit is None else min(max_tokens, model.context_limit - len(prompt))
-    todo: list[tuple[tuple[int, ...], Number]] = [((), Fraction(1))]
-    while todo:
-        prefix, mass = todo.pop()
-        if len(prefix) == room:
-            yield Outcome(prefix, "length"), mass
-            continue
-        after: list[tuple[tuple[int, ...], Number]] = []
-        for token, p in next_token(model, (*prompt, *prefix)):
-            if token in model.vocabulary.ends:
-                yield Outcome((*prefix, token), "stop"), mass * p
-            else:
-                after.append(((*prefix, token), mass * p))
-        todo += reversed(after)
+    if room == 0:
+        yield Outcome((), "length"), Fraction(1)
+        return
+    state, logits = model.prefill([prompt])
+    yield from below(model, prompt, room, state, logits, [((), Fraction(1))])
 
 
-def next_token(model: LanguageModel, prefix: tuple[int, ...]) -> Iterator[tuple[int, Any]]:
-    """The tokens that may come next, and their probabilities."""
+def below(model: LanguageModel, prompt: tuple[int, ...], room: int, state: State, logits: Array, branches: Sequence[Branch]) -> Iterator[Leaf]:
+    """The leaves below some branches, which are the rows of `state`; it is given back at the end."""
+    try:
+        for row, (prefix, mass) in enumerate(branches):
+            probs = next_token(model, (*prompt, *prefix), to_numpy(logits)[row])
+            if probs is None:
+                yield Outcome(prefix, "error"), mass
+                continue
+            on: list[Branch] = []
+            for token, p in enumerate(probs):
+                text = (*prefix, token)
+                if p and (token in model.vocabulary.ends or len(text) == room):
+                    yield Outcome(text, "stop" if token in model.vocabulary.ends else "length"), mass * p
+                elif p:
+                    on.append((text, mass * p))
+            for at in range(0, len(on), TOGETHER):
+                part = on[at : at + TOGETHER]
+                yield from below(model, prompt, room, *model.step(model.select(state, [row] * len(part)), [text[-1] for text, _ in part]), part)
+    finally:
+        model.release(state)
+
+
+def next_token(model: LanguageModel, prefix: tuple[int, ...], logits: np.ndarray[Any, Any]) -> Sequence[Number] | None:
+    """Probabilities of the next token, fractions if the model has them; None where the logits give none."""
     given = getattr(model, "probs", None)
     row = given(prefix) if given is not None else ()
-    if not row or not all(isinstance(p, (int, Fraction)) for p in row):
-        state, logits = model.prefill([prefix])
-        model.release(state)
-        z = to_numpy(logits)[0].astype(np.float64)
-        if not np.isfinite(z.max()):
-            raise InvalidLogits("the logits hold NaN, +inf or no finite entry", position=len(prefix))
-        weight = np.exp(z - z.max())
-        row = (weight / fsum(weight)).tolist()
-    return ((token, p) for token, p in enumerate(row) if p)
+    if row and all(isinstance(p, Fraction) for p in row):
+        return row
+    z = logits.astype(np.float64)
+    if not np.isfinite(z.max()):
+        return None
+    weight = np.exp(z - z.max())
+    return (weight / fsum(weight)).tolist()

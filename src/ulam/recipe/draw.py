@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, support, take_columns
+from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, support, take_columns, take_rows
 from ..core.context import Context
 from ..core.errors import EmptySupport, InvalidLogits, RecipeError, UlamError
 from ..core.method import Chooser, Transform
@@ -106,13 +106,13 @@ def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context:
         what = f"the recipe tosses {len(coins)} coins, and its law is a mixture of 2^{len(coins)}"
         raise RecipeError(what, fix=f"at most {MOST_COINS} stages with a coin")
     xp = namespace(z)
-    mixture = xp.zeros_like(z)
+    mixture: Array = xp.zeros_like(z)
     for outcome in product((True, False), repeat=len(coins)):
         weight = np.prod([chance if acts else 1 - chance for (_, chance), acts in zip(coins, outcome, strict=True)], axis=0)
         fallen = iter(outcome)
 
         def toss(stage: Transform, lane: int, fallen: Iterator[bool] = fallen) -> NDArray[np.bool_]:
-            return np.full(z.shape[0], next(fallen))
+            return np.full(int(z.shape[0]), next(fallen), dtype=np.bool_)
 
         lost: Failures = {}
         row_law = chooser.law(shape(transforms, z, context, lost, toss))
@@ -120,6 +120,11 @@ def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context:
         weight[list(lost)] = 0
         mixture = mixture + like(z, weight)[:, None] * xp.exp(row_law)
     return xp.log(mixture)
+
+
+def rows_of(address: Address, rows: NDArray[np.int64]) -> Address:
+    """The addresses of some rows: one that fails asks the noise nothing."""
+    return Address(np.asarray(address.sequence)[rows], np.asarray(address.position)[rows], address.purpose)
 
 
 @np.errstate(all="ignore")
@@ -132,7 +137,9 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
         return noise.bernoulli(stage.chance(z.shape[0]), Address(address.sequence, address.position, stage.coin or 0, lane))
 
     after = shape(transforms, z, context, failures, toss)
-    tokens = chooser.choose(after, noise, address)
+    good = np.array([row for row in range(z.shape[0]) if row not in failures], np.int64)
+    tokens = np.zeros(z.shape[0], np.int64)
+    tokens[good] = chooser.choose(take_rows(after, good), noise, rows_of(address, good)) if failures else chooser.choose(after, noise, address)
     tossed = any(stage.coin is not None for stage in transforms)
     recipe = take_columns(stated(transforms, chooser, z, context, {}) if tossed else chooser.law(after), tokens)
     model = take_columns(log_softmax(z), tokens)

@@ -15,6 +15,7 @@ from ...core.errors import BudgetExceeded
 from ...core.values import print_value
 from ...core.vocabulary import Vocabulary
 from ...decode.request import read_prompts
+from ...decode.samples import model_entry
 from ...exact import Interval
 from ...exact.comparison import Comparison
 from ...exact.lines import LN2, Names, indented, many, rest, to_lines
@@ -76,7 +77,7 @@ class Answer:
         top = len(law) if top is None else top
         return {
             "schema": "ulam.law/1",
-            "model": {"name": model.name, "id": model.fingerprint, "backend": type(model).__module__.rpartition(".")[2]},
+            "model": model_entry(model),
             "prompt": {"text": question.prompt, "tokens": len(read_prompts(model, question.prompt)[1][0])},
             "recipe": str(recipe),
             "recipe_id": recipe.id,
