@@ -21,6 +21,7 @@ from ...models.cached import CachedModel
 from ...recipe import Recipe
 from ...render.receipt import counted
 from ...render.terminal import is_terminal, width
+from .flags import ModelFlag, QuietFlag, RecipeFlag
 from .law_output import Answer, Question
 from .progress import Paths
 from .recipes import choose_recipe, read_recipe
@@ -38,16 +39,14 @@ def law(
     words: Annotated[list[str] | None, typer.Argument(metavar="STAGE")] = None,
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="the text to continue (none)")] = None,
     length: Annotated[int, typer.Option("--length", "--max-tokens", metavar="T", help="the most tokens a text has (3); also --max-tokens")] = 3,
-    model: Annotated[
-        str, typer.Option("-m", "--model", metavar="MODEL", envvar="ULAM_MODEL", help="stories, abc, x.json, or a directory ($ULAM_MODEL, else stories)")
-    ] = "stories",
-    recipe: Annotated[str | None, typer.Option("-r", "--recipe", metavar="RECIPE", help="the recipe as one text, or a .toml or .json file")] = None,
+    model: ModelFlag = "stories",
+    recipe: RecipeFlag = None,
     against: Annotated[str, typer.Option("--against", metavar="RECIPE", help="compare with this recipe, or with the bare model (model)")] = "model",
     top: Annotated[int | None, typer.Option("--top", metavar="K", help=f"list the K most probable texts ({TOP}; with --json, all)")] = None,
     event: Annotated[str | None, typer.Option("--event", metavar="REGEX", help="also tell how probable it is that a text matches")] = None,
     budget: Annotated[int, typer.Option("--budget", metavar="N", help="walk at most N paths (1000000)")] = 1_000_000,
     json: Annotated[bool, typer.Option("--json", help="one JSON object: every text with its tokens and probabilities")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="only errors on standard error")] = False,
+    quiet: QuietFlag = False,
     settings: dict[str, Any] | None = None,
 ) -> int:
     """ulam law: every text that a recipe can say, with its exact probability. Nothing is drawn.

@@ -14,6 +14,7 @@ from ...decode import stream as start
 from ...models.load import load
 from ...models.protocol import LanguageModel
 from ...render.terminal import dim, is_terminal, visible
+from .flags import ModelFlag, QuietFlag, RecipeFlag
 from .output import JsonLinesWriter, JsonWriter, TextWriter, format_of, opened
 from .progress import Progress, after_a_second
 from .reading import read_text, unescape
@@ -30,16 +31,14 @@ SHOWN = 400  # characters of the prompt's end that stand before the text on a te
 def sample(
     context: typer.Context,
     words: Annotated[list[str] | None, typer.Argument()] = None,
-    model: Annotated[
-        str, typer.Option("-m", "--model", metavar="MODEL", envvar="ULAM_MODEL", help="stories, abc, or a checkpoint's directory ($ULAM_MODEL, else stories)")
-    ] = "stories",
+    model: ModelFlag = "stories",
     samples: Annotated[int, typer.Option("-n", "--samples", "--num-return-sequences", metavar="N", help="how many texts (1)")] = 1,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", "--max-new-tokens", "--n-predict", "--predict", "--num-predict", metavar="N", help="the most tokens a text has (256)")
     ] = 256,
     stop: Annotated[list[str] | None, typer.Option("--stop", metavar="TEXT", help=r"end before this text; may be repeated; \n is a line end")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="0 to 2^64 - 1; the same seed draws the same text (a fresh one, printed)")] = None,
-    recipe: Annotated[str | None, typer.Option("-r", "--recipe", metavar="RECIPE", help="the recipe as one text, or a .toml or .json file")] = None,
+    recipe: RecipeFlag = None,
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="the prompt; every word is then a stage")] = None,
     file: Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="a file with the prompt; every word is then a stage")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object: every token with its log-probabilities")] = False,
@@ -48,7 +47,7 @@ def sample(
     force: Annotated[bool, typer.Option("--force", hidden=True)] = False,
     stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="write text while it is drawn (for one text on a terminal)")] = None,
     null: Annotated[bool, typer.Option("-0", help="end every text with a NUL instead of a line end")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="only errors on standard error")] = False,
+    quiet: QuietFlag = False,
     settings: dict[str, Any] | None = None,
 ) -> int:
     """ulam: sample text from a trained language model, and know exactly what you sampled.

@@ -18,6 +18,7 @@ from ...decode.samples import model_entry
 from ...models.protocol import LanguageModel
 from ...render.receipt import receipt
 from ...render.terminal import is_terminal, visible, width
+from .flags import ModelFlag, QuietFlag, RecipeFlag
 from .progress import Progress, after_a_second
 from .reading import read_text
 from .recipes import Given, choose_recipe
@@ -34,12 +35,10 @@ def score(
     before: Annotated[str, typer.Option("--prompt", metavar="TEXT", help="what stands before the text; it is read and not scored")] = "",
     per: Annotated[Unit | None, typer.Option("--per", metavar="UNIT", help="a line for every token, word or line, in place of the text")] = None,
     peaks: Annotated[int | None, typer.Option("--peaks", metavar="K", help=f"how many of the most surprising tokens are marked ({TOLD})")] = None,
-    model: Annotated[
-        str, typer.Option("-m", "--model", metavar="MODEL", envvar="ULAM_MODEL", help="stories, abc, or a checkpoint's directory ($ULAM_MODEL, else stories)")
-    ] = "stories",
-    recipe: Annotated[str | None, typer.Option("-r", "--recipe", metavar="RECIPE", help="the recipe as one text, or a .toml or .json file")] = None,
+    model: ModelFlag = "stories",
+    recipe: RecipeFlag = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object: every token with its log-probabilities")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="only errors on standard error")] = False,
+    quiet: QuietFlag = False,
     settings: dict[str, Any] | None = None,
 ) -> int:
     """ulam score: how surprising a text is, token by token, in bits. Nothing is drawn.

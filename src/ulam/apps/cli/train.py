@@ -18,6 +18,7 @@ import typer
 from ...core.errors import ModelError, UsageError
 from ...render.receipt import number, receipt
 from ...render.terminal import is_terminal, width
+from .flags import QuietFlag
 from .talk import say
 from .words import quote
 
@@ -46,7 +47,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in DIR, with its settings")] = False,
     threads: Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads (torch's choice)")] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="as in torch (a CUDA GPU if there is one, else cpu)")] = "",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="only errors on standard error")] = False,
+    quiet: QuietFlag = False,
 ) -> int:
     """A tokenizer and a small Llama from your own text. Ctrl-C keeps the best model so far.
 
