@@ -86,8 +86,9 @@ class Law:
 
     def text(self, outcome: Any) -> str:
         """An outcome for people: the text of its tokens, special tokens by name; samples of one run are separated by a bar."""
-        if isinstance(outcome, Outcome) and self.vocabulary is not None:
-            return "".join(map(self.vocabulary.show, outcome.tokens)) + (" (error)" if outcome.finish_reason == "error" else "")
+        if isinstance(outcome, Outcome):
+            tokens = " ".join(map(str, outcome.tokens)) if self.vocabulary is None else "".join(map(self.vocabulary.show, outcome.tokens))
+            return tokens + (" (error)" if outcome.finish_reason == "error" else "")
         if isinstance(outcome, tuple) and outcome and all(isinstance(each, Outcome) for each in outcome):
             return " | ".join(map(self.text, outcome))
         return str(outcome)
