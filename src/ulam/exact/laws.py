@@ -105,7 +105,8 @@ class Law:
 
     def mode(self) -> Any:
         """The most probable outcome, the first among equals."""
-        if self.uncovered > float(self.probs[0] if len(self) else 0):
+        first, second = [*map(float, self.probs[:2]), 0.0, 0.0][:2]
+        if self.uncovered and second + self.uncovered > first:
             raise self._partial("mode")
         return self.outcomes[0]
 
