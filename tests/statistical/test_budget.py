@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+ROOT = Path(__file__).parents[2]
 LAW, OTHER = "[0.5, 0.25, 0.25]", "[0.3, 0.25, 0.45]"
 GOOD = f"""
 def test_draws(statistical):
@@ -34,7 +38,8 @@ class House:
 
 
 @pytest.fixture
-def house(pytester: pytest.Pytester) -> House:
+def house(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # worker processes find the plugin in this clone
     return House(pytester)
 
 
