@@ -34,12 +34,14 @@ class House:
         (folder / "false_alarms.toml").write_text(rows, encoding="utf-8")
         for name, text in tests.items():
             (folder / f"test_{name}.py").write_text(text, encoding="utf-8")
-        return self.pytester.runpytest("-p", "tests.false_alarms", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments)
+        # worker processes get the path with which their parent began: only a process of its own begins with this clone's
+        start = self.pytester.runpytest_subprocess if "-n" in arguments else self.pytester.runpytest
+        return start("-p", "tests.false_alarms", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments)
 
 
 @pytest.fixture
 def house(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> House:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # worker processes find the plugin in this clone
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     return House(pytester)
 
 
