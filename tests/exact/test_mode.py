@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction as F
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 import ulam
 from ulam.core.errors import BudgetExceeded, NeedsTokenizer, UsageError
+from ulam.core.method import Transform
+from ulam.core.noise import Purpose
 from ulam.core.vocabulary import Vocabulary
 from ulam.decode.recipe_model import RecipeModel
 from ulam.exact import Law, Outcome
@@ -190,8 +193,34 @@ def prob(text: str) -> F:
 def test_the_text_as_outcome() -> None:
     law = ulam.law(abc(), "", "a", 2, of=lambda sample: sample.prompt + sample.text)
     assert law.mode() == "aaa"
-    assert law.model_probs == {text: pytest.approx(float(p), abs=1e-15) for text, p in law}
     assert ulam.law(abc(), None, "a", 2, of=lambda leaf: leaf.tokens.count(0)).mean() == 1
+
+
+def test_what_the_model_gives_is_told_of_texts_alone() -> None:
+    """Under top_k=2 an outcome such as the first letter has only those of its texts that the recipe says: their sum is not the model's."""
+    assert ulam.law(abc(), "top_k=2", max_tokens=3, of=lambda sample: sample.text[0]).model_probs is None
+    assert ulam.law(lambda noise: ulam.sample(abc(), "", "top_k=2", max_tokens=1, noise=noise)[0]).model_probs is None
+
+
+@dataclass(frozen=True)
+class Flip(Transform):
+    """With probability 1/2 the first token goes."""
+
+    coin = Purpose.xtc
+
+    def chance(self, rows: int) -> Any:
+        return np.full(rows, 0.5)
+
+    def apply(self, z: Any, context: Any) -> Any:
+        return np.where(np.arange(z.shape[1]) == 0, -np.inf, z)
+
+
+def test_a_text_that_two_falls_of_a_coin_lead_to_is_one_text() -> None:
+    """b and c are said with the coin either way; the model gives them 1/4 each, not twice."""
+    law = ulam.law(abc(), ulam.Recipe([Flip()]), max_tokens=1)
+    assert law.paths == 5
+    assert_equal(law, {Outcome((0,), "length"): F(1, 4), Outcome((1,), "length"): F(3, 8), Outcome((2,), "length"): F(3, 8)})
+    assert law.model_probs == {Outcome((i,), "length"): pytest.approx(p, abs=1e-15) for i, p in enumerate((0.5, 0.25, 0.25))}
 
 
 def test_a_full_context_is_a_limit() -> None:

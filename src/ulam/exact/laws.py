@@ -36,7 +36,7 @@ class Law:
     uncovered    probability of what was not enumerated; `prob`, `total_variation` and `mass` are then intervals, and what has no
                  useful bound is refused
     paths        how many paths it took
-    model_probs  for texts drawn under a recipe: the probability of each under the bare model
+    model_probs  for the texts of a model under a recipe (no `of`): the probability of each under the bare model
     vocabulary   of the tokens in the outcomes, to show them as text
 
     Everything is in nats. Raises `LawNotNormalised` unless the probabilities and `uncovered` add to one, within 1e-12 + 2^-50 a path.

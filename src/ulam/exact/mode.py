@@ -105,7 +105,8 @@ def law(
     def rows(noise: Noise, n: int) -> Sequence[Sample]:
         return sample(model, [prompts[0]], chosen, n=n, max_tokens=length, stop=stop, noise=noise)
 
-    return enumerated(rows, of or counted, limits, max_paths, partial, watch, width=WIDTH, vocabulary=model.vocabulary)
+    beside = model_prob if of is None else None
+    return enumerated(rows, of or counted, limits, max_paths, partial, watch, width=WIDTH, vocabulary=model.vocabulary, beside=beside)
 
 
 def remembering(model: LanguageModel) -> LanguageModel:
@@ -115,12 +116,28 @@ def remembering(model: LanguageModel) -> LanguageModel:
     return model if isinstance(model, CachedModel) else CachedModel(model)
 
 
+def model_prob(sample: Sample) -> float:
+    """What the bare model gives a text. Where a stage fails it gives none: the model goes on, it never ends there."""
+    return 0.0 if sample.error is not None and sample.error.stage else exp(sample.model_log_prob)
+
+
 def enumerated(
-    run: Run, of: Count, limits: Limits, max_paths: int, partial: bool, watch: Watch | None, width: int = 1, vocabulary: Vocabulary | None = None
+    run: Run,
+    of: Count,
+    limits: Limits,
+    max_paths: int,
+    partial: bool,
+    watch: Watch | None,
+    width: int = 1,
+    vocabulary: Vocabulary | None = None,
+    beside: Callable[[Any], float] | None = None,
 ) -> Law:
-    """The law of what `run(noise, n)` returns n independent rows of, at most `width` paths at a time."""
+    """The law of what `run(noise, n)` returns n independent rows of, at most `width` paths at a time.
+
+    `beside` tells the model's probability of a result, which results that count as the same outcome have in common.
+    """
     masses: dict[Any, list[float]] = defaultdict(list)
-    model_probs: dict[Any, list[float]] = defaultdict(list)
+    model_probs: dict[Any, float] = {}
     count, covered = 0, 0.0
     paths = [Path(limits)]
     while paths and count < max_paths:
@@ -133,9 +150,8 @@ def enumerated(
             if outcome is not UNKNOWN:
                 masses[outcome].append(path.mass)
                 covered += path.mass
-            if isinstance(result, Sample):
-                # where a stage fails, the model goes on: it never ends there
-                model_probs[outcome].append(0.0 if result.error is not None and result.error.stage else exp(result.model_log_prob))
+                if beside is not None:
+                    model_probs[outcome] = beside(result)
             if vocabulary is None and isinstance(result, Samples):
                 vocabulary = result.vocabulary
         if watch is not None:
@@ -148,7 +164,7 @@ def enumerated(
         {outcome: fsum(each) for outcome, each in masses.items()},
         uncovered=open_ if open_ > 1e-12 + 2.0**-50 * count else 0.0,
         paths=count,
-        model_probs={outcome: fsum(each) for outcome, each in model_probs.items()} or None,
+        model_probs=model_probs or None,
         vocabulary=vocabulary,
     )
 
