@@ -259,6 +259,14 @@ def test_bounds_where_the_budget_ends() -> None:
     assert (few.uncovered, few.prob(0), few.prob(2)) == (0.25, (0.5, 0.75), (0.0, 0.25))
 
 
+def test_a_rest_is_never_too_small_to_be_told() -> None:
+    """What is left out has 1e-13; that it is there is known, so there are bounds."""
+    law = ulam.law(lambda noise: bool(noise.bernoulli(1e-13, HERE)), max_paths=1, partial=True)
+    low, high = law.prob(True)  # type: ignore[misc]
+    assert low == 0 < 1e-13 <= high <= 2e-12
+    assert ulam.law(lambda noise: bool(noise.bernoulli(1e-13, HERE)), partial=True).prob(True) == 1e-13
+
+
 def test_too_many_paths_says_how_far_it_came() -> None:
     told = r"more than max_paths=2 paths; the first 2 cover 0\.75 of the mass; the widest choice, categorical .* has 3 outcomes"
     with pytest.raises(BudgetExceeded, match=told):

@@ -276,6 +276,25 @@ def test_bounds_over_budget(recipe: str | None) -> None:
     assert law.prob(Outcome((0, 0, 0), "length")) == pytest.approx((1 / 8, 1 / 8 + law.uncovered), abs=1e-15)
 
 
+def test_bounds_where_rows_go_on_for_too_long() -> None:
+    """Half of the texts end at each token; of those that have not after three choices only the mass is known, 1/8 in eight texts."""
+    model = Tree({}, alphabet("ab", end="$"), otherwise=(F(1, 4), F(1, 4), F(1, 2)))
+    law, full = ulam.law(model, "", max_tokens=4, max_depth=3, partial=True), ulam.law(model, "", max_tokens=4)
+    assert law.uncovered == 1 / 8
+    assert set(law.outcomes) == {outcome for outcome in full.outcomes if len(outcome.tokens) < 4}
+    assert all(law.prob(outcome) == (p, p + 1 / 8) for outcome, p in full if len(outcome.tokens) < 4)
+    assert law.paths == 1 + 2 + 4 + 8
+
+
+@pytest.mark.parametrize("recipe", ["", None])
+def test_a_rest_that_rounding_hides(recipe: str | None) -> None:
+    """The first outcome has all but 2^-60 of the mass, which is 1 as a float."""
+    tiny = F(1, 2**60)
+    law = ulam.law(IID((1 - tiny, tiny)), recipe, max_tokens=1, max_paths=1, partial=True)
+    low, high = law.prob(Outcome((1,), "length"))  # type: ignore[misc]
+    assert low == 0 < tiny <= high <= 2e-12
+
+
 def test_sizes_are_counted_where_they_can_be_and_estimated_beyond() -> None:
     """A tree in which a goes on with a or the end and b with three tokens: with the recipe's own end, sizes by hand."""
     vocabulary = alphabet("ab", end="$")

@@ -52,7 +52,7 @@ class Law:
         vocabulary: Vocabulary | None = None,
     ):
         total = sum(probs.values()) if all(isinstance(p, Fraction) for p in probs.values()) else math.fsum(probs.values())
-        if not abs(total + uncovered - 1) <= 1e-12 + 2.0**-50 * paths:
+        if not abs(total + uncovered - 1) <= rounding(paths):
             what = f"the probabilities of {len(probs)} outcomes add to {float(total):.15g}"
             raise LawNotNormalised(what, fix="a procedure that states its probabilities as they are")
         order = in_order(probs)
@@ -245,6 +245,11 @@ class Law:
         for law in (self, other):
             law._known(name)
         return [(float(p), float(q)) for p, q in both]
+
+
+def rounding(paths: int) -> float:
+    """How far from one the probabilities of so many paths may add."""
+    return 1e-12 + 2.0**-50 * paths
 
 
 def total(numbers: Any) -> Any:

@@ -17,7 +17,7 @@ from ..models.cached import CachedModel
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from .enumerate import EnumeratingNoise
-from .laws import Law, Outcome, total
+from .laws import Law, Outcome, rounding, total
 from .path import REPEAT, Limits, Path
 from .size import check_size, too_many
 from .walk import leaves
@@ -138,7 +138,7 @@ def enumerated(
     """
     masses: dict[Any, list[float]] = defaultdict(list)
     model_probs: dict[Any, float] = {}
-    count, covered = 0, 0.0
+    count, covered, lost = 0, 0.0, False
     paths = [Path(limits)]
     while paths and count < max_paths:
         paths, later = paths[: max_paths - count], paths[max_paths - count :]
@@ -147,7 +147,9 @@ def enumerated(
             check_same(results, followed(run, of, paths, partial))
         for path, (result, outcome) in zip(paths, results, strict=True):
             count += 1
-            if outcome is not UNKNOWN:
+            if outcome is UNKNOWN:
+                lost = True
+            else:
                 masses[outcome].append(path.mass)
                 covered += path.mass
                 if beside is not None:
@@ -159,10 +161,9 @@ def enumerated(
         paths = widened([path for path in paths if path.next()] + later, width)
     if paths and not partial:
         raise too_many(count, covered, max((question for path in paths for question in path.stack), key=lambda question: len(question.outcomes)))
-    open_ = max(0.0, 1 - fsum(mass for each in masses.values() for mass in each)) if partial else 0.0
     return Law(
         {outcome: fsum(each) for outcome, each in masses.items()},
-        uncovered=open_ if open_ > 1e-12 + 2.0**-50 * count else 0.0,
+        uncovered=at_most(1 - fsum(mass for each in masses.values() for mass in each), count) if paths or lost else 0.0,
         paths=count,
         model_probs=model_probs or None,
         vocabulary=vocabulary,
@@ -180,14 +181,20 @@ def widened(paths: list[Path], width: int) -> list[Path]:
     return paths
 
 
+def at_most(uncovered: float, paths: int) -> float:
+    """The mass of what was left out, rounded up: it is not none, however small."""
+    return max(uncovered, rounding(paths) / 2)
+
+
 def followed(run: Run, of: Count, paths: Sequence[Path], partial: bool) -> list[tuple[Any, Hashable]]:
     """The result on every path, and the outcome it counts as. A path that is too long has none, if bounds are wanted."""
     try:
         results = run(EnumeratingNoise(paths), len(paths))
     except BudgetExceeded:
-        if not partial or len(paths) > 1:
+        if not partial:
             raise
-        return [(None, UNKNOWN)]
+        # one of several is too long: each alone tells which
+        return [(None, UNKNOWN)] if len(paths) == 1 else [each for path in paths for each in followed(run, of, [path], partial)]
     for path in paths:
         path.end()
     return [(result, hashable(of(result))) for result in results]
@@ -225,7 +232,7 @@ def walked(model: LanguageModel, prompt: tuple[int, ...], max_tokens: int, of: C
         if paths == max_paths:
             if not partial:
                 raise too_many(paths, covered)
-            left = 1 - covered
+            left = at_most(1 - covered, paths)
             break
         paths, covered = paths + 1, covered + float(mass)
         masses[of(leaf)].append(mass)
