@@ -147,6 +147,47 @@ def test_a_text_that_begins_like_a_flag(ulam: Ulam) -> None:
     assert found[1].startswith('  fix: ulam -p "-- dash -- it"')
 
 
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["-5 degrees"], 'ulam -p "-5 degrees"'),
+        (["law", "-5 degrees"], 'ulam law -p "-5 degrees"'),
+        (["score", "-5"], "ulam score -- -5"),
+        (["score", "--hello there"], 'ulam score -- "--hello there"'),
+        (["score", "-x y"], 'ulam score -- "-x y"'),
+    ],
+)
+def test_a_text_that_begins_like_a_letter_of_a_flag(ulam: Ulam, words: list[str], fix: str) -> None:
+    found = errors(ulam, *words)
+    assert found[0].endswith(" begins like a flag")
+    assert found[1] == f"  fix: {fix}, for a text"
+    assert "begins like" not in ulam(*shlex.split(fix)[1:], "--debug").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["law", "--seed", "3"], "--seed is not used here: nothing is drawn; ulam sample draws"),
+        (["law", "-n", "3", "-p", "-n o"], "-n is not used here: nothing is drawn"),
+        (["law", "-f", "x.txt"], "-f is not used here: the prompt is -p TEXT"),
+        (["law", "-t", "2"], "-t is not used here: temperature is --temp"),
+        (["law", "--stop", "x"], "--stop is not used here: ulam.law in Python has stop="),
+        (["score", "a", "-p", "b"], "-p is not used here: the text is a word, what stands before it is --prompt"),
+        (["score", "a", "--max-tokens", "3"], "--max-tokens is not used here: nothing is drawn"),
+    ],
+)
+def test_flags_of_another_verb(ulam: Ulam, words: list[str], says: str) -> None:
+    (line,) = errors(ulam, *words)
+    assert line.startswith(f"error: {says}")
+
+
+@pytest.mark.parametrize("words", [["law", "--qqqq"], ["score", "a", "--qqqq"], ["recipe", "show", "--qqqq"], ["methods", "--qqqq"]])
+def test_an_unknown_flag_names_the_help_of_its_verb(ulam: Ulam, words: list[str]) -> None:
+    verb = " ".join(word for word in words if word not in ("a", "--qqqq"))
+    assert errors(ulam, *words)[1] == f"  fix: ulam {verb} --help lists the flags"
+    assert ulam(*verb.split(), "--help").code == 0
+
+
 @pytest.mark.parametrize("model", ["nothing", "./nothing", "http://localhost:1/v1", "x.gguf"])
 def test_a_model_that_cannot_be_loaded(ulam: Ulam, model: str) -> None:
     found = errors(ulam, "Once", "-m", model, code=5)

@@ -224,7 +224,7 @@ def test_a_prompt_is_read_and_not_scored(ulam: Ulam) -> None:
         (["ab", "--peaks", "2", "--json"], {}, "--peaks marks tokens in the text", None),
         (["ab", "--peaks", "2", "--per", "word"], {}, "--peaks marks tokens in the text", None),
         (["ab", "--per", "word", "--json"], {}, "--json has every token", None),
-        (["ab", "--per", "sentence"], {}, "--per: ", None),
+        (["ab", "--per", "sentence"], {}, "--per: 'sentence' is not one of 'token', 'word', 'line'", None),
         (["ab", "topp=0.9"], {}, 'unknown stage "topp" (stage 1). Did you mean top_p?', 'ulam score "ab" top_p=0.9 --model abc'),
         (["ab", "top_p=95"], {}, "top_p=95 is outside [0, 1]", None),
         (["ab", "ca", "b"], {}, 'unknown stage "ca" (stage 1). Words after the text are stages', 'ulam score "ab ca b" --model abc'),

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import ast
 import importlib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import ulam
 from ulam.core.claims import CLAIMS
-from ulam.core.method import Chooser, Transform, snake
+from ulam.core.method import Chooser, Constraint, Transform, snake
+from ulam.core.parameter import parameters
 from ulam.methods import ALIASES, Method, catalogue
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "ulam"
 FILES = sorted(SOURCE.rglob("*.py"))
-METHODS = sorted(file for folder in ("transforms", "choosers") for file in (SOURCE / "methods" / folder).glob("*.py") if file.stem != "__init__")
+METHODS = sorted(file for folder in ("transforms", "constraints", "choosers") for file in (SOURCE / "methods" / folder).glob("*.py") if file.stem != "__init__")
 SECTIONS = ("Math", "Shapes", "Neutral", "Edges", "Errors", "Cost", "Claims", "Source", "Elsewhere")
 
 
@@ -55,7 +55,7 @@ def test_there_are_no_other_names() -> None:
 
 
 def test_every_file_is_a_method_and_every_method_a_file() -> None:
-    assert list(catalogue()) == [file.stem for file in sorted(METHODS, key=lambda file: (file.parent.name != "transforms", file.stem))]
+    assert list(catalogue()) == [file.stem for file in sorted(METHODS, key=lambda file: (["transforms", "constraints", "choosers"].index(file.parent.name), file.stem))]
 
 
 @pytest.mark.parametrize("method", catalogue().values(), ids=list(catalogue()))
@@ -64,10 +64,11 @@ def test_a_method_has_one_name(method: Method) -> None:
     module = importlib.import_module(method.stage.__module__)
     assert method.name == method.stage.name == module.__name__.rpartition(".")[2]
     assert method.name in (snake(method.stage.__name__), snake(method.stage.__name__).removesuffix("_chooser"))
-    folder, base = ("transforms", Transform) if method.kind == "transform" else ("choosers", Chooser)
+    folder, base = {"transform": ("transforms", Transform), "constraint": ("constraints", Constraint), "chooser": ("choosers", Chooser)}[method.kind]
     assert issubclass(method.stage, base)
     assert module.__name__ == f"ulam.methods.{folder}.{method.name}"
-    assert str(method.stage(**{field.name: {} if field.name == "map" else 1 for field in fields(method.stage)[:1]})).startswith(method.name)
+    simple = {dict: {}, list: [0], bool: True}
+    assert str(method.stage(**{p.name: simple.get(p.kind, 1) for p in parameters(method.stage) if p.required or p.first})).startswith(method.name)
 
 
 @pytest.mark.parametrize("method", catalogue().values(), ids=list(catalogue()))

@@ -63,7 +63,7 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], Callable[[], None]]] = [
     ("the prompt counts as generated", changed("History", joined_history), check_arithmetic),
     ("the prompt is not read", changed("read_prompt", lambda real, *rest: (real(*rest)[0], ())), check_arithmetic),
     ("the model's logits are not normalised", changed("log_softmax", lambda real, z: z), check_arithmetic),
-    ("the recipe's logits are not normalised", changed("law", lambda real, self, z: z, Chooser), check_arithmetic),
+    ("the recipe's logits are not normalised", changed("law", lambda real, self, z, context: z, Chooser), check_arithmetic),
     ("log N leaves out the last stage", changed("log_normalizers", lambda real, recipe, *rest: real(ulam.Recipe(recipe.stages[:-1]), *rest)), check_arithmetic),
     ("log N is of logits that are not normalised", changed("log_softmax", lambda real, z: z, recipe_model), check_arithmetic),
     ("log N is that of the model", changed("log_normalizers", lambda real, recipe, *rest: real(ulam.Recipe(), *rest)), check_arithmetic),

@@ -252,13 +252,13 @@ class NextToken(LogitBias):
 class ReachesU(CategoricalChooser):
     """The first token whose running sum reaches u, instead of exceeding it."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         p = softmax(host(z))
         return (np.cumsum(p, axis=-1) < noise.uniform(address).values[:, None]).sum(axis=-1)
 
 
 class MostLikelyFirst(CategoricalChooser):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         order = np.argsort(-host(z), axis=-1, kind="stable")
         drawn = noise.categorical(np.take_along_axis(host(z), order, axis=-1), address)
         return np.take_along_axis(order, drawn[:, None], axis=-1)[:, 0]
@@ -267,33 +267,33 @@ class MostLikelyFirst(CategoricalChooser):
 class LosesTheTail(CategoricalChooser):
     """Never draws what has probability below 1e-4."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         p = softmax(host(z))
         return noise.categorical(np.where(p >= 1e-4, host(z), -np.inf), address)
 
 
 class LastOfTheTied(Greedy):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return z.shape[-1] - 1 - first_max(z[:, ::-1]).astype(np.int64)
 
 
 class LargestMagnitude(Greedy):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return np.argmax(np.where(z > -np.inf, np.abs(z), -np.inf), axis=-1)
 
 
 class DrawsInstead(Greedy):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(host(z), address)
 
 
 class WithoutGumbel(GumbelMax):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(host(z), address)
 
 
 class TwiceAsSharp(GumbelMax):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(2 * host(z), address, coupling="gumbel")
 
 

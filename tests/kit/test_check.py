@@ -146,7 +146,7 @@ class StatesAnotherLaw(Sharpens):
 class AsksTwice(Chooser):
     """Throws a draw away for every row after the first."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         for _ in range(1, len(z)):
             noise.uniform(address)
         return noise.categorical(np.asarray(z, np.float64), address)
@@ -155,21 +155,21 @@ class AsksTwice(Chooser):
 class ForgetsTheAddress(Chooser):
     """Asks at the address of another text."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(np.asarray(z, np.float64), Address(np.asarray(address.sequence) * 0, address.position))
 
 
 class LastIfNone(Chooser):
     """Takes the last token where the uniform is close to 1, possible or not."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         weights = np.exp(np.asarray(z, np.float64) - z.max(axis=-1, keepdims=True))
         reached = noise.uniform(address).values * weights.sum(axis=-1) * (1 + 1e-15)
         return (np.cumsum(weights, axis=-1) <= reached[:, None]).sum(axis=-1).clip(max=z.shape[-1] - 1)
 
 
 class ByUniform(Chooser):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(np.asarray(z, np.float64), address)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from tests.kit.mutants import MUTANTS, Mutant, TypicalByHand
+from tests.kit.mutants import Mutant, TypicalByHand
 from ulam.methods import catalogue
 from ulam.testing import ConformanceError, check_chooser, check_claim, check_transform
 from ulam.testing.claims import TESTS
 
-CHECKS = {"transform": check_transform, "chooser": check_chooser}
+CHECKS = {"transform": check_transform, "constraint": check_transform, "chooser": check_chooser}
+FILES = [import_module(f"tests.kit.{file.stem}") for file in sorted(Path(__file__).parent.glob("mutants*.py"))]
+MUTANTS: list[Mutant] = [mutant for file in FILES for mutant in file.MUTANTS]
 
 
 def test_every_method_has_at_least_two_mutants() -> None:

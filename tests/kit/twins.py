@@ -161,7 +161,7 @@ class CutsInNats(Transform):
 class Sharpens(Chooser):
     """Draws from p squared."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(2 * host(z), address)
 
 
@@ -169,7 +169,7 @@ class Sharpens(Chooser):
 class Draws(Chooser):
     """Draws where it should not."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(host(z), address)
 
 
@@ -177,7 +177,7 @@ class Draws(Chooser):
 class SharesADraw(Chooser):
     """Draws once for all rows of a batch."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         first = Address(np.ravel(address.sequence)[0], np.ravel(address.position)[0], address.purpose)
         return noise.categorical(host(z), Address(np.full(len(z), first.sequence), np.full(len(z), first.position), first.purpose))
 
@@ -186,7 +186,7 @@ class SharesADraw(Chooser):
 class Settles(Chooser):
     """Draws at first, and is greedy from the sixth token on."""
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         drawn = noise.categorical(host(z), address)
         return np.where(np.asarray(address.position) > 5, np.argmax(z, axis=-1), drawn)
 
@@ -197,7 +197,7 @@ class RemembersItsDraws(Chooser):
 
     last: dict[str, int] = field(default_factory=dict, compare=False)
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         row = host(z).copy()
         if z.shape[-1] > 1 and "token" in self.last:
             row[:, self.last["token"]] -= 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ulam.core.errors import OutOfRange
 from ulam.core.method import Stage
 from ulam.core.parameter import Parameter, parameters
-from ulam.core.values import TOKEN_WORDS, Word
+from ulam.core.values import TOKEN_WORDS, Call, Word
 from ulam.methods import catalogue
 from ulam.recipe import Recipe
 
@@ -42,10 +42,28 @@ def numbers(p: Parameter) -> st.SearchStrategy[Any]:
 def values(p: Parameter, tokens: st.SearchStrategy[Any] = TOKENS) -> st.SearchStrategy[Any]:
     if p.kind is bool:
         return st.booleans()
+    sequences = st.lists(st.integers(0, 2**40), min_size=1, max_size=3) | st.text(min_size=1, max_size=6)
+    items = {"token": tokens, "sequence": sequences, "text": tokens.filter(lambda token: token != "")}[p.items]
+    if p.kind is list:
+        return st.lists(items, min_size=0 if p.neutral is not MISSING else 1, max_size=4)
     if p.kind is dict:
-        return st.dictionaries(tokens, st.floats(-100, 100) | st.sampled_from([1e30, -5e-324, 7]), max_size=4)
+        items = items.map(lambda item: tuple(item) if isinstance(item, list) else item)
+        return st.dictionaries(items, st.floats(-100, 100) | st.sampled_from([1e30, -5e-324, 7]), max_size=4)
     words = st.sampled_from(p.words) if p.words else st.nothing()
-    return words if p.kind is str else words | numbers(p)
+    return words if p.kind is str else words | numbers(p) | (st.nothing() if p.scalar else schedules(p))
+
+
+def schedules(p: Parameter) -> st.SearchStrategy[Any]:
+    """Schedules between two of the parameter's values."""
+    ends = st.tuples(numbers(p), numbers(p)).filter(lambda pair: all(map(math.isfinite, pair)))
+    above = ends.filter(lambda pair: min(pair) > 0)
+    over = st.integers(1, 500)
+    return st.one_of(
+        st.tuples(st.sampled_from(["linear", "cosine"]), ends, over).map(lambda x: Call(x[0], x[1], (("over", x[2]),))),
+        st.tuples(above, over).map(lambda x: Call("geometric", x[0], (("over", x[1]),))),
+        ends.map(lambda pair: Call("steps", ({0: pair[0], 7: pair[1]},), ())),
+        ends.map(lambda pair: Call("entropy", pair, ())),
+    )
 
 
 @st.composite
@@ -61,7 +79,7 @@ def stages(draw: st.DrawFn, kind: type[Stage], tokens: st.SearchStrategy[Any] = 
 @st.composite
 def recipes(draw: st.DrawFn, tokens: st.SearchStrategy[Any] = TOKENS) -> Recipe:
     """Recipes of one to five stages; half of them name their chooser."""
-    transforms = [m.stage for m in catalogue().values() if m.kind == "transform"]
+    transforms = [m.stage for m in catalogue().values() if m.kind != "chooser"]
     choosers = [m.stage for m in catalogue().values() if m.kind == "chooser"]
     last = [draw(st.sampled_from(choosers))] if draw(st.booleans()) else []
     kinds = draw(st.lists(st.sampled_from(transforms), min_size=0 if last else 1, max_size=5 - len(last)))

@@ -47,7 +47,7 @@ def backwards(right: Any, transforms: Any, *rest: Any) -> Any:
 
 def law_without_chooser(patch: Patch) -> None:
     for kind in Chooser.__subclasses__():
-        patch.setattr(kind, "law", lambda self, z: log_softmax(z))
+        patch.setattr(kind, "law", lambda self, z, context: log_softmax(z))
 
 
 def renormalised_between_stages(patch: Patch) -> None:

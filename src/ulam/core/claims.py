@@ -41,9 +41,12 @@ class Case:
 
     given      probabilities (`logits=True`: logits)
     parameters by name; the rest take their defaults
-    expect     probabilities (`logits=True`: logits); for a chooser, the token
+    expect     probabilities (`logits=True`: logits); for a chooser, the token, or the probabilities of its law
     prompt, generated   the history
     u          uniforms that a chooser is given, one or one a token
+    state      what the stage carries, if not what its history gives
+    ends       end tokens of the vocabulary
+    tokens     texts of the tokens, for a method that looks at them; letters if left out
     excludes   the misreading that this row tells apart
     """
 
@@ -55,3 +58,6 @@ class Case:
     generated: Sequence[int] = ()
     logits: bool = False
     u: float | Sequence[float] | None = None
+    state: Any = None
+    ends: Sequence[int] = ()
+    tokens: Sequence[str] = ()

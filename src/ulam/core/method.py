@@ -8,6 +8,7 @@ parameter is neutral, or whose vocabulary is one token, comes back bit for bit; 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -17,11 +18,12 @@ from typing import Any, ClassVar, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Array, as_logits, like, log_softmax, namespace, take_rows, to_numpy
-from .context import Context
+from .arrays import Array, as_logits, keep, like, log_softmax, namespace, take_rows, to_numpy
+from .context import Context, History
 from .errors import UsageError
 from .noise import Address, Noise, Purpose
 from .parameter import Parameter, parameters
+from .schedule import Schedule
 from .values import Word, print_value
 from .vocabulary import Vocabulary
 
@@ -63,12 +65,51 @@ class Stage:
         return f"{self.name}({', '.join(text if p.required else f'{p.name}={text}' for p, text in shown)})"
 
     def bind(self: S, vocabulary: Vocabulary) -> S:
-        """The same stage with tokens given as text turned into ids. Raises `NeedsTokenizer`, `TokenOutOfRange`."""
+        """The same stage with tokens and sequences given as text turned into ids. Raises `NeedsTokenizer`, `TokenOutOfRange`."""
         found: dict[str, Any] = {}
         for p in parameters(self):
+            value = getattr(self, p.name)
             if p.kind is dict:
-                found[p.name] = [(vocabulary.resolve(token), number) for token, number in getattr(self, p.name)]
+                found[p.name] = [(ids_of(p.items, key, vocabulary), number) for key, number in value]
+            elif p.kind is list and p.items != "text":
+                found[p.name] = [ids_of(p.items, each, vocabulary) for each in value]
         return cast(S, dataclasses.replace(cast(Any, self), **found)) if found else self
+
+    def init(self, history: History) -> Any:
+        """What the stage carries for one row whose tokens so far are `history`; None for a stage that carries nothing.
+
+        What is a function of the history alone is only a cache: made anew from a longer history it has the same bits.
+        """
+        return None
+
+    def advance(self, state: Any, token: int, z: Array) -> Any:
+        """The state after one more generated token. Consumes `state`: it may be changed and returned.
+
+        z is the row [V], nats, from which the stage's recipe chose the token: what entered the chooser.
+        """
+        return state
+
+    def fork(self, state: Any) -> Any:
+        """A copy of a state, so that the two can go on in different ways."""
+        return copy.deepcopy(state)
+
+    def row(self: S, b: int) -> S:
+        """The stage of one row of a stack: parameters that are arrays are its numbers."""
+        arrays = {p.name: getattr(self, p.name)[b].item() for p in parameters(self) if isinstance(getattr(self, p.name), np.ndarray)}
+        return unchecked(self, arrays) if arrays else self
+
+    @property
+    def scheduled(self) -> tuple[Parameter, ...]:
+        """The parameters that are not the same at every position."""
+        return tuple(p for p in parameters(self) if isinstance(getattr(self, p.name), Schedule))
+
+    def settled(self: S, z: Array, context: Context) -> S:
+        """The stage with the numbers that its schedules have in these rows."""
+        found: dict[str, Any] = {}
+        for p in self.scheduled:
+            values = getattr(self, p.name).of_rows(z, context)
+            found[p.name] = np.rint(values).astype(np.int64) if p.kind is int else values
+        return unchecked(self, found) if found else self
 
     def neutral(self, rows: int) -> NDArray[np.bool_]:
         """Which of `rows` rows this stage leaves as they are, by its parameters alone."""
@@ -83,6 +124,13 @@ class Stage:
         """The stage for some rows: parameters that are arrays keep those rows."""
         arrays = {p.name: getattr(self, p.name)[rows] for p in parameters(self) if isinstance(getattr(self, p.name), np.ndarray)}
         return unchecked(self, arrays) if arrays else self
+
+
+def ids_of(items: str, value: Any, vocabulary: Vocabulary) -> int | tuple[int, ...]:
+    """A token or a sequence as ids of a vocabulary."""
+    if items == "token":
+        return vocabulary.resolve(value)
+    return tuple(vocabulary.encode(value)) if isinstance(value, str) else tuple(map(vocabulary.check, value))
 
 
 def printed(p: Parameter, value: Any) -> str:
@@ -121,6 +169,8 @@ class Transform(Stage):
         if z.ndim != 2:
             raise UsageError(f"{self.name}: logits have shape {list(z.shape)}; a stage takes rows [B, V]", stage=self.name, fix="logits[None, :]")
         rows, width = z.shape
+        if self.scheduled:
+            return self.settled(z, context)(z, context)
         if context.rows and len(context.rows) != rows:
             raise UsageError(f"{self.name}: {rows} rows of logits and {len(context.rows)} histories", stage=self.name, fix="one history a row, or none at all")
         active = ~self.neutral(rows)
@@ -141,16 +191,32 @@ class Transform(Stage):
         raise NotImplementedError(f"{self.name} has no rule")  # abstract
 
 
+class Constraint(Transform):
+    """A transform that only says which tokens are allowed. Write `allowed`. It may leave none: such a row is `EmptySupport`."""
+
+    kind = "constraint"
+
+    def allowed(self, z: Array, context: Context) -> Array:
+        """Mask [B, V] of the tokens that may come."""
+        raise NotImplementedError(f"{self.name} has no rule")  # abstract
+
+    def apply(self, z: Array, context: Context) -> Array:
+        return keep(z, self.allowed(z, context))
+
+
 class Chooser(Stage):
-    """A distribution and noise to a token. Write `choose`, and `law` if it does not draw from the row as it is."""
+    """A distribution and noise to a token. Write `choose`, and `law` if it does not draw from the row as it is.
+
+    What a chooser carries from draw to draw is in `context.state(self, b)`, and goes on by `advance`.
+    """
 
     kind = "chooser"
 
-    def law(self, z: Array) -> Array:
-        """Log-probabilities [B, V] of the token that `choose` returns."""
+    def law(self, z: Array, context: Context) -> Array:
+        """Log-probabilities [B, V] of the token that `choose` returns; for a keyed watermark, on average over its keys."""
         return log_softmax(z)
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         """Token ids [B] for logits [B, V]."""
         raise NotImplementedError(f"{self.name} has no rule")  # abstract
 
@@ -164,7 +230,7 @@ def stack(stages: Sequence[S]) -> S:
 
 
 def stackable(p: Parameter, value: Any) -> bool:
-    return not p.scalar and not isinstance(value, str)
+    return not p.scalar and not isinstance(value, (str, Schedule))
 
 
 def stack_key(stage: Stage) -> tuple[Any, ...]:

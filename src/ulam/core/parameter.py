@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
 from numbers import Integral, Real
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
 from .errors import OutOfRange, did_you_mean
-from .values import TOKEN_WORDS, Word, is_unicode, print_value
+from .schedule import Schedule, schedule_of
+from .values import TOKEN_WORDS, Call, Word, is_unicode, print_value
 
 
 @dataclass(frozen=True)
@@ -61,31 +62,49 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
+def is_id(value: Any) -> TypeGuard[int]:
+    """Whether this may be a token's id, of some vocabulary."""
+    return is_number(value) and isinstance(value, Integral) and value >= 0
+
+
+Item: TypeAlias = int | str | Word | tuple[int, ...]
+"""What stands in a list of tokens or sequences: an id, a text, a word for a token, a sequence of ids."""
+
+KINDS = (int, str, Word, tuple)
+EXAMPLES = {"token": 'end, 13, "\\n"', "sequence": '"as an AI", [3, 17]', "text": '".", end'}
+WANTED = {"token": "a token: an id, a text, or the word end", "sequence": "a text or a list of ids", "text": "a text, an id, or the word end"}
+
+
 @dataclass(frozen=True)
 class Parameter:
     """What a method says about one parameter.
 
     first    whether it is the one that `stage=value` sets
-    kind     float, int, bool, str (one of `words`), or dict (token to number)
+    kind     float, int, bool, str (one of `words`), list (of `items`), or dict (from one of `items` to a number)
+    items    what a list holds, or a map has as keys: `token` (an id, a text that is one token, the word end), `sequence` (a text or a list
+             of ids) or `text` (a text, or a token by id or word)
     range    of a number; `words` may be allowed beside it (`window=all`)
     default  value when left out; MISSING if it must be given
     neutral  value at which the stage is the identity, bit for bit; MISSING if there is none
-    scalar   True if it may not differ between the rows of a batch
+    fixed    whether it is the same for all rows of a batch and at all positions: no array, no schedule
     """
 
     name: str
     first: bool
     kind: type
+    items: str
     range: Interval | None
     words: tuple[str, ...]
     default: Any
     neutral: Any
     unit: str
     help: str
+    fixed: bool
 
     @property
     def scalar(self) -> bool:
-        return self.kind not in (float, int)
+        """Whether it may not differ between the rows of a batch."""
+        return self.fixed or self.kind not in (float, int)
 
     @property
     def required(self) -> bool:
@@ -94,7 +113,8 @@ class Parameter:
     def describe(self) -> str:
         """Range, neutral value, default, for people."""
         parts = [self.range.text if self.range else "", " | ".join(self.words)]
-        text = " or ".join(part for part in parts if part) or {bool: "true | false", dict: "{token: number, ...}"}[self.kind]
+        shapes = {bool: "true | false", dict: f"{{{self.items}: number, ...}}", list: f"[{self.items}, ...]"}
+        text = " or ".join(part for part in parts if part) or shapes[self.kind]
         text += f" {self.unit}" if self.unit else ""
         text += "" if self.neutral is MISSING else f", neutral {print_value(self.neutral)}"
         return text + ("" if self.required else f", default {print_value(Word(self.default) if isinstance(self.default, str) else self.default)}")
@@ -115,6 +135,10 @@ class Parameter:
             return value
         if self.kind is dict:
             return self.pairs(value, stage)
+        if self.kind is list:
+            return self.listed(value, stage)
+        if isinstance(value, Call):
+            return self.scheduled(value, stage)
         if self.kind is str or not is_number(value):
             raise self.wrong(value, stage, "one of " + ", ".join(self.words) if self.kind is str else "a number" + "".join(f" or {w}" for w in self.words))
         return self.number(value, stage)
@@ -138,32 +162,60 @@ class Parameter:
             raise OutOfRange(f"{self.at(stage)}={print_value(number)} is outside {self.range.text}{hint}", stage=stage, parameter=self.name)
         return number
 
-    def pairs(self, value: Any, stage: str) -> tuple[tuple[int | str | Word, float], ...]:
-        """A token map in its normal form: pairs in order, ids first, then texts, then words."""
+    def scheduled(self, value: Call, stage: str) -> Schedule:
+        """A schedule whose values all lie in the range."""
+        if self.scalar:
+            raise OutOfRange(f"{self.at(stage)}={value} is not one value: this parameter is the same at every position", stage=stage, parameter=self.name)
+        schedule = value if isinstance(value, Schedule) else schedule_of(value, stage, self.name)
+        for end in schedule.ends():
+            self.number(end, stage)
+        return schedule
+
+    def listed(self, value: Any, stage: str) -> tuple[Item, ...]:
+        """A list in its normal form, in the order in which it was given."""
+        if isinstance(value, (str, Word)) or not isinstance(value, Iterable):
+            raise self.wrong(value, stage, f"a list: [{EXAMPLES[self.items]}]")
+        return tuple(self.item(each, stage) for each in cast(Iterable[Any], value))
+
+    def item(self, value: Any, stage: str) -> Item:
+        """One item of a list, or key of a map, in its normal form."""
+        if isinstance(value, str) and not is_unicode(value):
+            raise OutOfRange(f"{stage}: the text {print_value(value)} holds half of a surrogate pair", stage=stage, parameter=self.name)
+        if isinstance(value, str):
+            if value or self.items == "token":
+                return value
+            raise OutOfRange(f"{stage}: {self.name} holds an empty text, which is everywhere", stage=stage, parameter=self.name)
+        if isinstance(value, Word) and self.items != "sequence":
+            if value.name in TOKEN_WORDS:
+                return value
+            hint = did_you_mean(value.name, TOKEN_WORDS)
+            what = f"{stage}: {value.name} is not a token: an id, a text in quotes, or {' or '.join(TOKEN_WORDS)}.{hint}"
+            raise OutOfRange(what, stage=stage, parameter=self.name)
+        if self.items == "sequence" and isinstance(value, (list, tuple)) and value and all(map(is_id, cast(list[Any], value))):
+            return tuple(int(each) for each in cast(list[int], value))
+        if is_id(value):
+            return (int(value),) if self.items == "sequence" else int(value)
+        raise self.wrong(value, stage, WANTED[self.items])
+
+    def pairs(self, value: Any, stage: str) -> tuple[tuple[Item, float], ...]:
+        """A map in its normal form: pairs in order, ids first, then texts, words and lists of ids."""
         pairs: Any = cast(dict[Any, Any], value).items() if isinstance(value, dict) else value
         if not isinstance(pairs, Iterable) or not all(isinstance(pair, (list, tuple)) and len(cast(Any, pair)) == 2 for pair in cast(Any, pairs)):
             raise self.wrong(value, stage, 'a map from tokens to numbers, {50256: -5, " cat": 2.5}')
-        out: dict[int | str | Word, float] = {}
+        out: dict[Item, float] = {}
         for key, each in cast(Iterable[tuple[Any, Any]], pairs):
-            if not isinstance(key, (str, Word)) and not (is_number(key) and isinstance(key, Integral) and key >= 0):
-                raise self.wrong(key, stage, "a token: an id, a text, or the word end")
-            if isinstance(key, Word) and key.name not in TOKEN_WORDS:
-                hint = did_you_mean(key.name, TOKEN_WORDS)
-                raise OutOfRange(
-                    f"{stage}: {key.name} is not a token: an id, a text in quotes, or {' or '.join(TOKEN_WORDS)}.{hint}", stage=stage, parameter=self.name
-                )
-            if isinstance(key, str) and not is_unicode(key):
-                raise OutOfRange(f"{stage}: the text {print_value(key)} holds half of a surrogate pair", stage=stage, parameter=self.name)
+            token = self.item(key, stage)
             if not is_number(each):
-                raise self.wrong(each, stage, "a number for every token")
-            token, number = key if isinstance(key, (str, Word)) else int(key), as_float(each)
+                raise self.wrong(each, stage, f"a number for every {self.items}")
+            number = as_float(each)
             if self.range is not None and (math.isnan(number) or number not in self.range):
-                what = f"{stage}: {self.name}[{print_value(token)}]={print_value(number)} is not finite; -100 all but forbids a token"
+                shown = print_value(token if not isinstance(token, tuple) else list(token))
+                what = f"{stage}: {self.name}[{shown}]={print_value(number)} is not finite; -100 all but forbids a token"
                 raise OutOfRange(what, stage=stage, parameter=self.name)
             if token in out:
-                raise OutOfRange(f"{stage}: token {print_value(token)} stands twice in {self.name}", stage=stage, parameter=self.name)
+                raise OutOfRange(f"{stage}: {self.items} {print_value(token)} stands twice in {self.name}", stage=stage, parameter=self.name)
             out[token] = number
-        return tuple(sorted(out.items(), key=lambda pair: ((int, str, Word).index(type(pair[0])), pair[0])))  # type: ignore[operator]
+        return tuple(sorted(out.items(), key=lambda pair: (KINDS.index(type(pair[0])), pair[0])))  # type: ignore[operator]
 
     def at(self, stage: str) -> str:
         """The parameter as it is typed: `top_p`, or `dry: base`."""
@@ -180,12 +232,15 @@ def parameter(
     *,
     help: str,
     words: Sequence[str] = (),
+    items: str = "token",
     default: Any = MISSING,
     neutral: Any = MISSING,
     unit: str = "",
+    fixed: bool = False,
 ) -> Any:
     """Declare a field of a stage. See `Parameter` for the arguments; `range` is written as in mathematics."""
-    described = {"kind": kind, "range": Interval.of(range) if range else None, "words": tuple(words), "neutral": neutral, "unit": unit, "help": help}
+    interval = Interval.of(range) if range else None
+    described = {"kind": kind, "range": interval, "words": tuple(words), "items": items, "neutral": neutral, "unit": unit, "help": help, "fixed": fixed}
     return dataclasses.field(default=default, metadata={"parameter": described})
 
 

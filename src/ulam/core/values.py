@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .errors import RecipeError
+from .errors import RecipeError, UnknownParameter
 
 
 @dataclass(frozen=True, order=True)
@@ -21,6 +21,18 @@ class Word:
     """A bare word, told apart from a quoted string: `end` is a word, `"end"` is text."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A word with arguments, `linear(1.2, 0.7, over=100)`: positional values, then named ones."""
+
+    name: str
+    values: tuple[Any, ...]
+    named: tuple[tuple[str, Any], ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join([*map(print_value, self.values), *(f'{key}={print_value(value)}' for key, value in self.named)])})"
 
 
 TOKEN_WORDS = ("end", "bos")
@@ -56,6 +68,8 @@ def print_value(value: Any) -> str:
         return print_number(value)
     if isinstance(value, Word):
         return value.name
+    if isinstance(value, Call):
+        return str(value)
     if isinstance(value, str):
         return '"' + "".join(c if c.isprintable() and c not in '"\\' else json.dumps(c)[1:-1] for c in value) + '"'
     if isinstance(value, dict):
@@ -129,13 +143,46 @@ class Reader:
             except ValueError:
                 return float(text)
         if (text := self.take(WORD)) is not None:
-            return {"true": True, "false": False}.get(text, Word(text))
+            return self.call(text) if self.text.startswith("(", self.at) else {"true": True, "false": False}.get(text, Word(text))
         raise self.fail("a value")
+
+    def call(self, name: str) -> Call:
+        """The arguments after a word."""
+        self.at += 1
+        values, named = self.arguments(name)
+        return Call(name, tuple(values), tuple(named.items()))
+
+    def arguments(self, name: str) -> tuple[list[Any], dict[str, Any]]:
+        """What stands in brackets after `name`, the opening one read: values, then named values, each once."""
+        values: list[Any] = []
+        named: dict[str, Any] = {}
+        for key, value in self.items(")", self.argument):
+            if key is None:
+                if named:
+                    raise self.fail("positional values before named ones")
+                values.append(value)
+            elif key in named:
+                raise UnknownParameter(f"{name}: {key} is given twice", stage=name, parameter=key)
+            else:
+                named[key] = value
+        return values, named
+
+    def argument(self) -> tuple[str | None, Any]:
+        """One argument: `value` or `name=value`."""
+        self.blanks()
+        mark = self.at
+        word = self.take(WORD)
+        if word is not None and self.skip("="):
+            return word, self.value()
+        self.at = mark
+        return None, self.value()
 
     def pair(self) -> tuple[Any, Any]:
         key = self.value()
-        if isinstance(key, (dict, list, bool)):
-            raise self.fail("a number, a string or a word as the key")
+        if isinstance(key, list) and all(type(each) is int for each in cast(list[Any], key)):
+            key = tuple(cast(list[int], key))
+        if isinstance(key, (dict, list, bool, Call)):
+            raise self.fail("a number, a string, a word or a list of ids as the key")
         self.expect(":")
         return key, self.value()
 

@@ -62,8 +62,8 @@ Event: TypeAlias = TokenEvent | SampleEvent
 class Row:
     """One sample in the making."""
 
-    def __init__(self, index: int, sequence: int, prompt: str, tokens: tuple[int, ...], recipe: Recipe, stop: tuple[str, ...]):
-        self.index, self.sequence, self.prompt, self.recipe = index, sequence, prompt, recipe
+    def __init__(self, index: int, sequence: int, prompt: str, tokens: tuple[int, ...], recipe: Recipe, stop: tuple[str, ...], states: list[Any]):
+        self.index, self.sequence, self.prompt, self.recipe, self.states = index, sequence, prompt, recipe, states
         self.history = History(tokens, [])
         self.tokens: list[int] = self.history.generated  # type: ignore[assignment]
         self.model_log_probs: list[float] = []
@@ -124,7 +124,12 @@ class Run(Iterator[Event]):
         self.model, self.n, self.max_tokens, self.stop = model, read_count(n, "n", 1), read_count(max_tokens, "max_tokens", 0), read_stop(stop)
         self.seed, self.noise = read_noise(seed, noise)
         firsts = read_sequences(sequence, len(texts), self.n)
-        self.rows = [Row(i * self.n + j, firsts[i] + j, texts[i], self.prompts[i], recipes[i], self.stop) for i in range(len(texts)) for j in range(self.n)]
+        begun = [each.init(prompt) for each, prompt in zip(bound, self.prompts, strict=True)]
+        self.rows = [
+            Row(i * self.n + j, firsts[i] + j, texts[i], self.prompts[i], recipes[i], self.stop, bound[i].fork(begun[i]))
+            for i in range(len(texts))
+            for j in range(self.n)
+        ]
         self.plan = Plan([each for each in bound for _ in range(self.n)])
         self.finished: dict[int, Sample] = {}
         self.cancelled = False
@@ -198,7 +203,8 @@ class Run(Iterator[Event]):
                 now = [rows[i] for i in live]
                 positions = np.asarray([len(row.tokens) for row in now])
                 sequences = np.asarray([row.sequence for row in now], dtype=np.uint64)
-                context = Context([row.history for row in now], model.vocabulary)
+                carried = [row.states for row in now] if any(row.states for row in now) else ()
+                context = Context([row.history for row in now], model.vocabulary, carried)
                 drawn = self.plan.draw(live, logits, context, noise, sequences, positions)
                 stay: list[int] = []
                 for place, row in enumerate(now):

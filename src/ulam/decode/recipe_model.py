@@ -8,6 +8,7 @@ local normalisation (Kempton and Burrell 2025, "Local normalization distortion",
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,13 @@ from .loop import reference
 
 
 class RecipeState(OnceState):
-    """What the inner model remembers, its logits, and the history of every row. `failures` are rows that have no next token."""
+    """What the inner model remembers, its logits, and of every row the history and what the stages carry, if any does.
 
-    def __init__(self, inner: State, z: Array, rows: Sequence[History]):
-        self.inner, self.z, self.rows = inner, z, tuple(rows)
+    `failures` are rows that have no next token.
+    """
+
+    def __init__(self, inner: State, z: Array, rows: Sequence[History], carried: Sequence[list[Any]] = ()):
+        self.inner, self.z, self.rows, self.carried = inner, z, tuple(rows), carried
         self.failures: Failures = {}
 
 
@@ -43,6 +47,10 @@ class RecipeModel:
     def __init__(self, model: LanguageModel, recipe: str | Recipe):
         self.model, self.recipe = model, Recipe(recipe)
         self.bound = self.recipe.bind(model.vocabulary)
+        self.carries = bool(self.bound.init())
+        if feeds_back(self.bound) and any(stage.coin is not None for stage in self.recipe.transforms):
+            what = f"what {self.recipe.chooser.name} carries depends on how coins fell, so {self.recipe} has no law of the next token"
+            raise NoGlobalForm(what, stage=self.recipe.chooser.name, fix="a recipe without a coin, or another chooser")
         self.name, self.vocabulary, self.context_limit = f"{model.name} x {self.recipe}", model.vocabulary, model.context_limit
         self.fingerprint = digest(model.fingerprint, self.recipe.id)
         self.capabilities = model.capabilities & {"batch_invariant"}
@@ -55,7 +63,7 @@ class RecipeModel:
         inner, z = self.model.prefill(prompts)
         counts = [0] * len(prompts) if generated is None else generated
         rows = [History(tuple(tokens[: len(tokens) - n]), tuple(tokens[len(tokens) - n :])) for tokens, n in zip(prompts, counts, strict=True)]
-        return self._law(RecipeState(inner, z, rows))
+        return self._law(RecipeState(inner, z, rows, [self._carried(row) for row in rows] if self.carries else ()))
 
     def step(self, state: RecipeState, tokens: Sequence[int] | Array) -> tuple[RecipeState, Array]:
         """As every model's; the tokens count as generated."""
@@ -63,12 +71,16 @@ class RecipeModel:
         ids = np.asarray(to_numpy(tokens) if hasattr(tokens, "dtype") else tokens).tolist()
         inner, z = self.model.step(state.inner, tokens)
         state.live = False
-        return self._law(RecipeState(inner, z, [History(row.prompt, (*row.generated, token)) for row, token in zip(state.rows, ids, strict=True)]))
+        for b, carried in enumerate(state.carried):
+            self.bound.advance(carried, ids[b], state.z[b, :], state.rows[b].prompt, state.rows[b].generated)
+        rows = [History(row.prompt, (*row.generated, token)) for row, token in zip(state.rows, ids, strict=True)]
+        return self._law(RecipeState(inner, z, rows, state.carried))
 
     def select(self, state: RecipeState, rows: Sequence[int] | Array) -> RecipeState:
         state.check()
         numbers: list[int] = np.asarray(rows).tolist()
-        chosen = RecipeState(self.model.select(state.inner, rows), take_rows(state.z, numbers), [state.rows[i] for i in numbers])
+        carried = [self.bound.fork(state.carried[i]) for i in numbers] if state.carried else ()
+        chosen = RecipeState(self.model.select(state.inner, rows), take_rows(state.z, numbers), [state.rows[i] for i in numbers], carried)
         chosen.failures = {place: state.failures[i] for place, i in enumerate(numbers) if i in state.failures}
         return chosen
 
@@ -86,9 +98,19 @@ class RecipeModel:
         check_global_form(self.recipe)
         return log_normalizers(self.bound, state.z, Context(state.rows, self.vocabulary))
 
+    def _carried(self, row: History) -> list[Any]:
+        """What the stages carry after a history: feedback goes through every generated token, the rest is made from the history."""
+        if not row.generated or not feeds_back(self.bound):
+            return self.bound.init(row.prompt, row.generated)
+        state, _ = self.prefill([row.prompt])
+        for token in row.generated:
+            state, _ = self.step(state, [token])
+        self.release(state)
+        return state.carried[0]
+
     def _law(self, state: RecipeState) -> tuple[RecipeState, Array]:
         state.z = reference(state.z, len(state.rows), len(self.vocabulary))
-        q, state.failures = law(self.bound.transforms, self.bound.chooser, state.z, Context(state.rows, self.vocabulary))
+        q, state.failures = law(self.bound.transforms, self.bound.chooser, state.z, Context(state.rows, self.vocabulary, state.carried))
         if state.failures:
             lost = np.isin(np.arange(q.shape[0]), list(state.failures))
             q = namespace(q).where(like(q, lost, namespace(q).bool)[:, None], like(q, -np.inf), q)
@@ -101,15 +123,23 @@ def log_normalizers(bound: Recipe, z: Array, context: Context) -> NDArray[np.flo
     failures: Failures = {}
     z = log_softmax(mend(z, None, context, failures))
     u = shape(bound.transforms, z, context, failures)
-    u = keep(u, support(bound.chooser.law(u)))
+    u = keep(u, support(bound.chooser.law(u, context)))
     top = row_max(u)
     total = to_numpy((top + namespace(u).log(row_sum(namespace(u).exp(u - top))))[:, 0]).astype(np.float64)
     total[list(failures)] = -np.inf
     return total
 
 
+def feeds_back(recipe: Recipe) -> bool:
+    """Whether what the chooser carries depends on the rows it has seen, not on the history alone."""
+    return recipe.chooser.init(History()) is not None
+
+
 def check_global_form(recipe: Recipe) -> None:
     """Raises `NoGlobalForm` for a recipe that weighs whole texts in no one way."""
+    if not {"law", "deterministic"} & {*claims_of(recipe.chooser)} or feeds_back(recipe):
+        what = f"{recipe.chooser.name} draws from a row of its own making, so a text has no one weight under {recipe}"
+        raise NoGlobalForm(what, stage=recipe.chooser.name, fix="the recipe's own law, q; or another chooser")
     for stage in (stage for stage in recipe.transforms if not stage.neutral(1).all()):
         if stage.coin is not None:
             raise NoGlobalForm(f"{stage.name} tosses a coin, so a text has no one weight under {recipe}", stage=stage.name, fix="the recipe's own law, q")

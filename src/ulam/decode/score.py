@@ -22,7 +22,7 @@ from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
 from ..recipe.draw import Failures, mend, shape, stated
 from .loop import reference
-from .recipe_model import check_global_form, log_normalizers
+from .recipe_model import check_global_form, feeds_back, log_normalizers
 from .request import Prompt, check_model, read_prompt, read_tokens
 from .scored import Score
 
@@ -162,6 +162,8 @@ class Sheet:
         self.under = None if recipe is None else np.full(len(tokens), np.nan)
         self.normalizers = np.full(len(tokens), np.nan) if recipe is not None and has_global_form(recipe) else None
         self.removed: list[str | None] = [None] * len(tokens)
+        feeds = self.bound is not None and feeds_back(self.bound)
+        self.carried = self.bound.init(self.prompt) if self.bound is not None and feeds else []
 
     @np.errstate(all="ignore")  # differences of huge logits have their right limit
     def add(self, first: int, z: Array) -> None:
@@ -175,7 +177,7 @@ class Sheet:
         self.model[here], self.ranks[here] = take_columns(log_softmax(z), tokens), ranks(z, tokens)
         removed: dict[int, str] = {}
         if self.recipe is not None and self.bound is not None and self.under is not None:
-            self.under[here], removed = under(self.recipe, self.bound, z, context, tokens)
+            self.under[here], removed = under(self.recipe, self.bound, z, context, tokens, self.carried)
             if self.normalizers is not None:
                 self.normalizers[here] = log_normalizers(self.bound, z, context)
         impossible = np.flatnonzero(self.model[here] == -np.inf).tolist()
@@ -192,7 +194,9 @@ def ranks(z: Array, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
     return 1 + to_numpy(xp.sum(xp.astype(ahead, xp.int64), axis=-1))
 
 
-def under(recipe: Recipe, bound: Recipe, z: Array, context: Context, tokens: NDArray[np.int64]) -> tuple[NDArray[np.float64], dict[int, str]]:
+def under(
+    recipe: Recipe, bound: Recipe, z: Array, context: Context, tokens: NDArray[np.int64], carried: list[Any]
+) -> tuple[NDArray[np.float64], dict[int, str]]:
     """Log-probabilities [K] of a token a row under a recipe, and the stage, as written, that made it impossible.
 
     Where a coin decides whether a stage acts, the probability is that of the mixture; impossible is then what every outcome
@@ -210,7 +214,7 @@ def under(recipe: Recipe, bound: Recipe, z: Array, context: Context, tokens: NDA
         fallen.update(new)
 
     shaped = shape(bound.transforms, z, context, failures, watch=watch)
-    law = bound.chooser.law(shaped)
+    law = chooser_law(bound, shaped, context, tokens, carried)
     watch(bound.chooser, shaped, law)
     log_probs = take_columns(law, tokens)
     log_probs[list(failures)] = -np.inf
@@ -218,6 +222,18 @@ def under(recipe: Recipe, bound: Recipe, z: Array, context: Context, tokens: NDA
         log_probs = take_columns(stated(bound.transforms, bound.chooser, z, context, failures), tokens)
     refuse(failures)
     return log_probs, {row: name for row, name in removed.items() if log_probs[row] == -np.inf}
+
+
+def chooser_law(bound: Recipe, shaped: Array, context: Context, tokens: NDArray[np.int64], carried: list[Any]) -> Array:
+    """The chooser's law [K, V] at successive positions. With feedback it is worked out row by row, and `carried` goes on by each token."""
+    if not carried:
+        return bound.chooser.law(shaped, context)
+    rows: list[Array] = []
+    place = len(bound.transforms)
+    for k in range(shaped.shape[0]):
+        rows.append(bound.chooser.law(shaped[k : k + 1, :], Context([context.rows[k]], context.vocabulary, [carried], place)))
+        carried[place] = bound.chooser.advance(carried[place], int(tokens[k]), shaped[k, :])
+    return namespace(shaped).concat(rows, axis=0)
 
 
 def refuse(failures: Failures) -> None:

@@ -71,7 +71,7 @@ def passes(recipe: Recipe, z: Array, context: Context) -> list[tuple[Stage, Arra
     seen: list[tuple[Stage, Array, Array]] = []
     with np.errstate(all="ignore"):
         z = shape(recipe.transforms, mend(z, None, context, failures), context, failures, watch=lambda *step: seen.append(step))
-        seen.append((recipe.chooser, z, recipe.chooser.law(z)))
+        seen.append((recipe.chooser, z, recipe.chooser.law(z, context)))
     return [step for step in seen if blind(step[0])]
 
 

@@ -14,7 +14,7 @@ from ..core.claims import Case
 from ..core.errors import UnknownMethod, did_you_mean
 from ..core.method import Stage
 from ..core.values import print_value
-from . import choosers, transforms
+from . import choosers, constraints, transforms
 
 ALIASES = {
     "temp": "temperature",
@@ -75,9 +75,9 @@ def claims_of(stage: Stage) -> tuple[str, ...]:
 
 @cache
 def catalogue() -> dict[str, Method]:
-    """Every method by name, transforms first, alphabetical inside a kind."""
+    """Every method by name: transforms, constraints, choosers, alphabetical inside a kind."""
     found: dict[str, Method] = {}
-    for folder in (transforms, choosers):
+    for folder in (transforms, constraints, choosers):
         for entry in sorted(pkgutil.iter_modules(folder.__path__), key=lambda e: e.name):
             method = read(importlib.import_module(f"{folder.__name__}.{entry.name}"))
             found[method.name] = method

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, support, take_columns, take_rows
 from ..core.context import Context
 from ..core.errors import EmptySupport, InvalidLogits, RecipeError, UlamError
-from ..core.method import Chooser, Transform
+from ..core.method import Chooser, Stage, Transform
 from ..core.noise import Address, Noise
 
-Failures: TypeAlias = dict[int, UlamError]
+Failures = dict[int, UlamError]
 
 Toss: TypeAlias = Callable[[Transform, int], NDArray[np.bool_]]
 """The rows [B] on which a stage with a coin acts; its number among the stages of the same method is the lane of its draws."""
@@ -50,8 +50,9 @@ def shape(
 ) -> Array:
     """Logits [B, V] after all transforms; rows that fail on the way join `failures`. Stages with a coin need a `toss`."""
     lanes: Counter[str] = Counter()
-    for stage in transforms:
-        after = stage(z, context)
+    for place, stage in enumerate(transforms):
+        stage = stage.settled(z, context)
+        after = stage(z, context.at(place))
         if stage.coin is not None and toss is not None:
             xp = namespace(z)
             after = xp.where(like(z, toss(stage, lanes[stage.name]), xp.bool)[:, None], after, z)
@@ -99,27 +100,35 @@ def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context:
 
     A branch in which a row fails adds nothing to it; the failure joins `failures`.
     """
-    coins = [(stage, stage.chance(z.shape[0])) for stage in transforms if stage.coin is not None]
+    coins = sum(stage.coin is not None for stage in transforms)
     if not coins:
-        return chooser.law(shape(transforms, z, context, failures))
-    if len(coins) > MOST_COINS:
-        what = f"the recipe tosses {len(coins)} coins, and its law is a mixture of 2^{len(coins)}"
+        return chooser.law(shape(transforms, z, context, failures), context.at(len(transforms)))
+    if coins > MOST_COINS:
+        what = f"the recipe tosses {coins} coins, and its law is a mixture of 2^{coins}"
         raise RecipeError(what, fix=f"at most {MOST_COINS} stages with a coin")
     xp = namespace(z)
     mixture: Array = xp.zeros_like(z)
-    for outcome in product((True, False), repeat=len(coins)):
-        weight = np.prod([chance if acts else 1 - chance for (_, chance), acts in zip(coins, outcome, strict=True)], axis=0)
-        fallen = iter(outcome)
+    for outcome in product((True, False), repeat=coins):
+        fallen, weight = iter(outcome), np.ones(int(z.shape[0]))
 
-        def toss(stage: Transform, lane: int, fallen: Iterator[bool] = fallen) -> NDArray[np.bool_]:
-            return np.full(int(z.shape[0]), next(fallen), dtype=np.bool_)
+        def toss(stage: Transform, lane: int, fallen: Iterator[bool] = fallen, weight: NDArray[np.float64] = weight) -> NDArray[np.bool_]:
+            chance, acts = stage.chance(len(weight)), next(fallen)
+            weight *= chance if acts else 1 - chance
+            return np.full(len(weight), acts, dtype=np.bool_)
 
         lost: Failures = {}
-        row_law = chooser.law(shape(transforms, z, context, lost, toss))
+        row_law = chooser.law(shape(transforms, z, context, lost, toss), context.at(len(transforms)))
         failures |= {row: error for row, error in lost.items() if weight[row] > 0 and row not in failures}
         weight[list(lost)] = 0
         mixture = mixture + like(z, weight)[:, None] * xp.exp(row_law)
     return xp.log(mixture)
+
+
+def go_on(stages: Sequence[Stage], states: Any, token: int, z: Array, row: int = 0) -> None:
+    """Advance what the stages of one row carry, in place; `z` [V] is the row that entered the chooser, `row` its place in a stack."""
+    for place, stage in enumerate(stages):
+        if states[place] is not None:
+            states[place] = stage.row(row).advance(states[place], token, z)
 
 
 def rows_of(address: Address, rows: NDArray[np.int64]) -> Address:
@@ -129,7 +138,7 @@ def rows_of(address: Address, rows: NDArray[np.int64]) -> Address:
 
 @np.errstate(all="ignore")
 def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Context, noise: Noise, address: Address) -> Draw:
-    """One token a row; `address` has a sequence and a position for every row."""
+    """One token a row; `address` has a sequence and a position for every row. What the stages carry, `context.states`, goes on to the next."""
     failures: Failures = {}
     z = mend(z, None, context, failures)
 
@@ -137,12 +146,19 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
         return noise.bernoulli(stage.chance(z.shape[0]), Address(address.sequence, address.position, stage.coin or 0, lane))
 
     after = shape(transforms, z, context, failures, toss)
+    last = context.at(len(transforms))
     good = np.array([row for row in range(z.shape[0]) if row not in failures], np.int64)
     tokens = np.zeros(z.shape[0], np.int64)
-    tokens[good] = chooser.choose(take_rows(after, good), noise, rows_of(address, good)) if failures else chooser.choose(after, noise, address)
+    if failures:
+        tokens[good] = chooser.choose(take_rows(after, good), noise, rows_of(address, good), last.select(good) if last.rows else last)
+    else:
+        tokens = chooser.choose(after, noise, address, last)
     tossed = any(stage.coin is not None for stage in transforms)
-    recipe = take_columns(stated(transforms, chooser, z, context, {}) if tossed else chooser.law(after), tokens)
+    recipe = take_columns(stated(transforms, chooser, z, context, {}) if tossed else chooser.law(after, last), tokens)
     model = take_columns(log_softmax(z), tokens)
+    if context.states:
+        for row in good.tolist():
+            go_on((*transforms, chooser), context.states[row], int(tokens[row]), after[row, :], row)
     if failures:
         rows = list(failures)
         tokens[rows], recipe[rows], model[rows] = -1, np.nan, np.nan

@@ -5,8 +5,8 @@
                                                          p = 0.95
 
 Parameters at their default are left out, so a recipe's id does not change when a method gains a parameter. A token map
-is a list of pairs, since JSON has no integer keys; a bare word in it is `{"word": "end"}`. A parameter that is infinite
-is "inf".
+is a list of pairs, since JSON has no integer keys; a bare word in it is `{"word": "end"}`; a schedule is
+`{"call": "linear", "a": 1.2, "b": 0.7, "over": 100}`. A parameter that is infinite is "inf".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from ..core.errors import RecipeError
 from ..core.method import Stage
-from ..core.values import WORD, Word, print_value
+from ..core.values import WORD, Call, Word, print_value
 from ..methods import find
 from .parse import build
 
@@ -56,6 +56,8 @@ def one(item: Any, number: int, source: str) -> Stage:
 def plain(value: Any) -> Any:
     if isinstance(value, Word):
         return {"word": value.name}
+    if isinstance(value, Call):
+        return {"call": value.name, **{key: plain(each) for key, each in value.named}}
     if isinstance(value, float) and math.isinf(value):
         return print_value(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -69,6 +71,8 @@ def lively(value: Any, place: str) -> Any:
         return [lively(each, place) for each in cast(list[Any], value)]
     if isinstance(value, dict):
         table = cast(dict[str, Any], value)
+        if isinstance(table.get("call"), str):
+            return Call(table["call"], (), tuple((key, lively(each, place)) for key, each in table.items() if key != "call"))
         if set(table) != {"word"}:
             raise RecipeError(f"a token map is a list of pairs here, since keys of a table are all texts{place}", fix='[[50256, -5], [" cat", 2.5]]')
         return Word(str(table["word"]))

@@ -45,27 +45,12 @@ def stage(reader: Reader, number: int) -> Stage:
         given.append(reader.value())
     elif reader.text.startswith("(", reader.at):
         reader.at += 1
-        for key, value in reader.items(")", lambda: argument(reader)):
-            if key is None:
-                if named:
-                    raise reader.fail("positional values before named ones")
-                given.append(value)
-            elif key in named:
-                raise UnknownParameter(f"{name}: {key} is given twice{place}", stage=name, parameter=key)
-            else:
-                named[key] = value
+        try:
+            given, named = reader.arguments(name)
+        except UnknownParameter as error:
+            error.what += place
+            raise
     return build(method.stage, given, named, place)
-
-
-def argument(reader: Reader) -> tuple[str | None, Any]:
-    """One argument: `value` or `name=value`."""
-    reader.blanks()
-    mark = reader.at
-    word = reader.take(WORD)
-    if word is not None and reader.skip("="):
-        return word, reader.value()
-    reader.at = mark
-    return None, reader.value()
 
 
 def build(kind: type[Stage], given: list[Any], named: dict[str, Any], place: str = "") -> Stage:

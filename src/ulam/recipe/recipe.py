@@ -19,7 +19,7 @@ from ..core.parameter import parameters
 from ..core.vocabulary import Vocabulary
 from ..methods.choosers.categorical import CategoricalChooser
 from . import formats
-from .draw import draw, law
+from .draw import Failures, draw, go_on, law, mend, shape
 from .parse import check_order, parse, show
 
 
@@ -41,6 +41,7 @@ class Recipe:
     """
 
     stages: tuple[Stage, ...]
+    vocabulary: Vocabulary | None = None
 
     def __init__(self, stages: str | Iterable[Stage] | Recipe = ()):
         if isinstance(stages, Recipe):
@@ -98,9 +99,31 @@ class Recipe:
         """The recipe without stages that do nothing; same law, same draws."""
         return Recipe([stage for stage in self.stages if not stage.neutral(1).all()])
 
+    def init(self, prompt: Sequence[int] = (), generated: Sequence[int] = ()) -> list[Any]:
+        """What the stages carry for a row with this history, one item a stage, the chooser's last; an empty list if none carries anything.
+
+        A stage whose state is no function of the history (mirostat's target) begins anew. Bind first where texts are to become ids.
+        """
+        states = [stage.init(History(prompt, generated)) for stage in self.written]
+        return states if any(state is not None for state in states) else []
+
+    def advance(self, state: list[Any], token: int, logits: Any, prompt: Sequence[int] = (), generated: Sequence[int] = ()) -> list[Any]:
+        """The state after `token`, which was chosen from `logits` [V] with this history. Consumes `state`: fork it to keep it."""
+        if state:
+            z, failures = checked(logits)[None, :], Failures()
+            context = Context([History(prompt, generated)], self.vocabulary, [state])
+            go_on(self.written, state, token, shape(self.transforms, mend(z, None, context, failures), context, failures)[0, :])
+        return state
+
+    def fork(self, state: list[Any]) -> list[Any]:
+        """A copy of what the stages carry, so that two continuations can go on in different ways."""
+        return [stage.fork(each) for stage, each in zip(self.written, state, strict=bool(state))]
+
     def bind(self, vocabulary: Vocabulary) -> Recipe:
-        """The recipe with tokens given as text turned into ids of `vocabulary`."""
-        return Recipe([stage.bind(vocabulary) for stage in self.stages])
+        """The recipe with tokens given as text turned into ids of `vocabulary`, which its stages then know, the end tokens too."""
+        bound = Recipe([stage.bind(vocabulary) for stage in self.stages])
+        object.__setattr__(bound, "vocabulary", vocabulary)
+        return bound
 
     def to_json(self) -> str:
         return formats.to_json(self.stages)
@@ -116,15 +139,17 @@ class Recipe:
     def from_toml(cls, text: str) -> Recipe:
         return cls(formats.from_toml(text))
 
-    def distribution(self, logits: Any, prompt: Sequence[int] = (), generated: Sequence[int] = ()) -> Categorical:
+    def distribution(self, logits: Any, prompt: Sequence[int] = (), generated: Sequence[int] = (), state: list[Any] | None = None) -> Categorical:
         """The law of the next token after these logits [V] or [B, V], nats, and this history; no model, no draw.
 
-        The chooser is part of the law: under `greedy` it is a point mass. Rows of a batch share the history.
+        The chooser is part of the law: under `greedy` it is a point mass. Rows of a batch share the history, and the `state`
+        (of `init` and `advance`; a fresh one if left out), which is not touched.
         Raises `InvalidLogits`, `EmptySupport`; `UsageError` for what are no logits.
         """
         z = checked(logits)
         rows = z if z.ndim == 2 else z[None, :]
-        log_probs, failures = law(self.transforms, self.chooser, rows, Context([History(prompt, generated)] * rows.shape[0]))
+        context = Context([History(prompt, generated)] * rows.shape[0], self.vocabulary, [state] * rows.shape[0] if state else ())
+        log_probs, failures = law(self.transforms, self.chooser, rows, context)
         raise_first(failures)
         return Categorical(log_probs if z.ndim == 2 else log_probs[0, :])
 
@@ -136,18 +161,21 @@ class Recipe:
         position: int | None = None,
         prompt: Sequence[int] = (),
         generated: Sequence[int] = (),
+        state: list[Any] | None = None,
     ) -> Choice:
         """Draw one token from logits [V], nats.
 
         The draw is a function of (seed, sequence, position): 64, 64 and 32 bits. `position` is the number of generated
-        tokens unless given. Raises `InvalidLogits`, `EmptySupport`; `UsageError` for what is no row of logits or no address.
+        tokens unless given. `state` (of `init`) goes on by the token, in place. Raises `InvalidLogits`, `EmptySupport`;
+        `UsageError` for what is no row of logits or no address.
         """
         z = checked(logits)
         if z.ndim != 1:
             raise UsageError(f"choose draws from one row of logits [V], and these have shape {tuple(z.shape)}", fix="call it for each row, with its sequence")
         place = check_word(len(generated) if position is None else position, "position", 32)
         address = Address([check_word(sequence, "sequence")], [place])
-        out = draw(self.transforms, self.chooser, z[None, :], Context([History(prompt, generated)]), PhiloxNoise(seed), address)
+        context = Context([History(prompt, generated)], self.vocabulary, [state] if state else ())
+        out = draw(self.transforms, self.chooser, z[None, :], context, PhiloxNoise(seed), address)
         raise_first(out.failures)
         return Choice(int(out.tokens[0]), float(out.recipe_log_probs[0]), float(out.model_log_probs[0]))
 

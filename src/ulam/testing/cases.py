@@ -8,6 +8,7 @@ from ..core.claims import Case
 from ..core.context import History
 from ..core.method import Chooser
 from ..core.noise import Address
+from ..models.alphabet import words
 from .inputs import Probe, Row
 from .noise import Asked, RefusingNoise, ScriptedNoise
 from .report import ConformanceError
@@ -27,16 +28,22 @@ def assert_cases(subject: Subject) -> int:
             row = np.array([float(x) for x in case.given])
             if not case.logits:
                 row = np.log(row, out=np.full(len(row), -np.inf), where=row > 0)
-            probe = Probe(row.astype(dtype), case.parameters, History(case.prompt, case.generated))
-            wrong = drawn(subject, probe, case) if issubclass(subject.method.stage, Chooser) else moved(subject, probe, case)
+            probe = Probe(row.astype(dtype), case.parameters, History(case.prompt, case.generated), tuple(case.ends))
+            draws = issubclass(subject.method.stage, Chooser) and isinstance(case.expect, int)
+            wrong = drawn(subject, probe, case) if draws else moved(subject, probe, case)
             if wrong:
                 raise ConformanceError(subject.name, "cases", f"{wrong}; the row excludes: {case.excludes}", probe)
     return len(cases) * len(TOLERANCE)
 
 
 def moved(subject: Subject, probe: Probe, case: Case) -> str | None:
-    """What a transform does to the row: the kept set as written, and every number within the tolerance."""
-    image = subject.image(probe)
+    """What a transform does to the row, or a chooser's law: the kept set as written, and every number within the tolerance."""
+    states = [] if case.state is None else [case.state]
+    stage, vocabulary = subject.stage(probe), probe.vocabulary
+    if case.tokens:
+        vocabulary = words([*case.tokens], ends=case.ends)
+        stage = stage.bind(vocabulary)
+    image = subject.images(stage, probe.row[None, :], [probe.history], vocabulary, states)[0]
     wanted = np.array([float(x) for x in case.expect])
     left = kept(wanted) if case.logits else wanted > 0
     if not np.array_equal(kept(image), left):

@@ -22,24 +22,31 @@ from ..core.method import Stage, stack_key
 from ..core.noise import Address, PhiloxNoise
 from ..core.parameter import MISSING, Parameter, parameters
 from ..core.values import print_value
+from ..core.vocabulary import Vocabulary
 
 Row = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """One question to a method: a row of logits [V], parameters by name, a history."""
+    """One question to a method: a row of logits [V], parameters by name, a history, and the end tokens (the last one if not given)."""
 
     row: Row
     parameters: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
+    ends: tuple[int, ...] | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return letters(len(self.row), (len(self.row) - 1,) if self.ends is None else self.ends)
 
     def renumbered(self, tokens: NDArray[np.int64]) -> Probe:
         """The same question with only `tokens` left, in that order; history and token maps follow the new ids."""
         new = {int(old): i for i, old in enumerate(tokens)}
-        settings = {k: {new[t]: x for t, x in v.items() if t in new} if isinstance(v, dict) else v for k, v in self.parameters.items()}
+        settings = {k: renumbered(v, new) for k, v in self.parameters.items()}
         prompt, generated = ([new[t] for t in part if t in new] for part in (self.history.prompt, self.history.generated))
-        return Probe(self.row[tokens], settings, History(prompt, generated))
+        ends = tuple(new[t] for t in self.vocabulary.ends if t in new)
+        return Probe(self.row[tokens], settings, History(prompt, generated), ends)
 
     def __str__(self) -> str:
         shown = ", ".join(print_value(float(x)) for x in self.row[:12]) + (f", ... {len(self.row)} tokens" if len(self.row) > 12 else "")
@@ -48,6 +55,27 @@ class Probe:
         for name, part in (("prompt", self.history.prompt), ("generated", self.history.generated)):
             text += f", {name} {list(part)}" if len(part) else ""
         return text
+
+
+def renumbered(value: Any, new: dict[int, int]) -> Any:
+    """A list of tokens or sequences, or a map of them, in new ids; what holds a token that is gone goes too."""
+    if isinstance(value, dict):
+        kept = {key if isinstance(key, int) else tuple(key): x for key, x in value.items() if all(t in new for t in ids(key))}
+        return {new[key] if isinstance(key, int) else tuple(new[t] for t in key): x for key, x in kept.items()}
+    if isinstance(value, (list, tuple)):
+        return [new[each] if isinstance(each, int) else [new[t] for t in each] for each in value if all(t in new for t in ids(each))]
+    return value
+
+
+def ids(item: Any) -> tuple[int, ...]:
+    return (item,) if isinstance(item, int) else tuple(item)
+
+
+@cache
+def letters(width: int, ends: tuple[int, ...]) -> Vocabulary:
+    """A vocabulary whose tokens are letters, a to z and again, some of which end a text."""
+    tokens = [b"" if i in ends else bytes([97 + i % 26]) for i in range(width)]
+    return Vocabulary(tokens, names={i: f"<end{i}>" for i in ends}, ends=ends, encode=lambda text: [ord(c) - 97 for c in text])
 
 
 def irregular(width: int, stream: int) -> NDArray[np.float64]:
@@ -100,6 +128,12 @@ def candidates(p: Parameter, width: int) -> list[Any]:
     """Values of one parameter: both ends of its range, at, near and far from neutral, in between; every word."""
     if p.kind is bool:
         return [False, True]
+    if p.kind is list and p.items == "sequence":
+        return [[], [[0]], [[0, width - 1], [width - 1]], [[width // 2, 0, 0], [0, width // 2]]]
+    if p.kind is list:
+        return [[], [0], [width - 1, width // 2], [width // 3]]
+    if p.kind is dict and p.items == "sequence":
+        return [{}, {(0,): 2.5}, {(width - 1, 0): -100.0, (width // 2,): 0.25}, {(0, 0): 1e38, (0,): -1e38}]
     if p.kind is dict:
         return [{}, {0: 2.5}, {width - 1: -100.0, width // 2: 0.25}, {0: 1e38, width - 1: -1e38}]
     numbers: list[float] = []

@@ -14,8 +14,9 @@ from ..core.context import Context, History
 from ..core.method import Chooser, Stage, Transform
 from ..core.noise import Address, Noise
 from ..core.parameter import MISSING, parameters
+from ..core.vocabulary import Vocabulary
 from ..methods import Method
-from .inputs import Probe, Row, irregular, settings
+from .inputs import Probe, Row, irregular, letters, settings
 
 
 class Inapplicable(Exception):
@@ -36,26 +37,27 @@ class Subject:
     def stage(self, probe: Probe) -> Stage:
         return self.method.stage(**probe.parameters)
 
-    def images(self, stage: Stage, rows: Row, histories: Sequence[History] = ()) -> Row:
-        """Images [B, V] of rows [B, V], as NumPy."""
-        given = self.array(rows)
+    def images(self, stage: Stage, rows: Row, histories: Sequence[History] = (), vocabulary: Vocabulary | None = None, states: Sequence[Any] = ()) -> Row:
+        """Images [B, V] of rows [B, V], as NumPy. The last token ends a text unless a vocabulary is given."""
+        given, width = self.array(rows), rows.shape[-1]
+        context = Context(histories, vocabulary or letters(width, (width - 1,)), [[state] for state in states])
         if isinstance(stage, Transform):
-            return to_numpy(stage(given, Context(histories)))
+            return to_numpy(stage(given, context))
         assert isinstance(stage, Chooser)
-        return to_numpy(stage.law(as_logits(given)))
+        return to_numpy(stage.law(as_logits(given), context))
 
     def image(self, probe: Probe, row: Row | None = None) -> Row:
         """The image [V] of the probe's row, computed once, or of another row under the same parameters and history."""
         if row is not None:
-            return self.images(self.stage(probe), row[None, :], [probe.history])[0]
+            return self.images(self.stage(probe), row[None, :], [probe.history], probe.vocabulary)[0]
         if probe not in self.known:
             self.known[probe] = self.image(probe, probe.row)
         return self.known[probe]
 
-    def tokens(self, stage: Stage, rows: Row, noise: Noise, address: Address) -> list[int]:
+    def tokens(self, stage: Stage, rows: Row, noise: Noise, address: Address, histories: Sequence[History] = ()) -> list[int]:
         """What a chooser draws for rows [B, V]."""
         assert isinstance(stage, Chooser)
-        return stage.choose(as_logits(self.array(rows)), noise, address).tolist()
+        return stage.choose(as_logits(self.array(rows)), noise, address, Context(histories, letters(rows.shape[-1], (rows.shape[-1] - 1,)))).tolist()
 
     @cached_property
     def grid(self) -> tuple[str, NDArray[Any]] | None:

@@ -26,6 +26,16 @@ ELSEWHERE = {
 }
 """Letters that mean different things in other tools, and what to type instead."""
 
+DRAWN = dict.fromkeys(("-n", "-N", "--samples", "-s", "--seed", "--stream"), "nothing is drawn; ulam sample draws")
+HERE = {
+    "law": {**DRAWN, "-f": "the prompt is -p TEXT", "--file": "the prompt is -p TEXT", "--stop": "ulam.law in Python has stop="},
+    "score": {**DRAWN, **dict.fromkeys(("-c", "--max-tokens", "--stop"), DRAWN["-n"]), "-p": "the text is a word, what stands before it is --prompt"},
+}
+"""Flags of `ulam sample` that another verb has no place for, and why."""
+
+TEXT = {"sample": "ulam -p", "law": "ulam law -p", "score": "ulam score --"}
+"""What stands before a text that begins like a flag."""
+
 
 def run() -> NoReturn:
     """Run the command of this process, and exit."""
@@ -97,7 +107,7 @@ def explain(fault: Exception, words: Sequence[str]) -> UlamError:
     if isinstance(fault, UlamError):
         return fault
     if isinstance(fault, typer.BadParameter.__mro__[1]):  # the usage errors of click, whichever click typer brings
-        return explain_usage(fault)
+        return explain_usage(fault, words)
     if isinstance(fault, MemoryError):
         return UlamError("out of memory", fix="fewer samples at once (-n), a shorter text, or a smaller model")
     if isinstance(fault, OSError) and fault.strerror:
@@ -106,30 +116,35 @@ def explain(fault: Exception, words: Sequence[str]) -> UlamError:
     return UlamError(what, fix=f"report it with what this prints: {' '.join(['ulam', '--debug', *map(quote, words)])}")
 
 
-def explain_usage(fault: Any) -> UsageError:
+def explain_usage(fault: Any, words: Sequence[str]) -> UsageError:
     """A usage error of click in our words."""
     typed: str = getattr(fault, "option_name", "")
     if hasattr(fault, "possibilities"):
-        return unknown_flag(typed, fault.ctx.command.params)
+        word = typed if typed in words else next((word for word in words if word.startswith(typed)), typed)
+        return unknown_flag(word, typed, fault.ctx.command)
     if typed:
         return UsageError(f"{typed} {'takes no value' if 'not take' in fault.message else 'needs a value'}")
     option = getattr(fault, "param", None)
     name = "the command" if option is None else full_name(option) if option.param_type_name == "option" else option.metavar or option.name
     if not fault.message:
         return UsageError(f"{name} is missing", fix="--help shows how")
-    told = fault.message.partition(",")[0].rstrip(".")
+    what, _, more = fault.message.rstrip(".").partition(", ")
+    told = more if what == "Value error" else what
     return UsageError(f"{name}: {told[:1].lower()}{told[1:]}")
 
 
-def unknown_flag(typed: str, params: Sequence[Any]) -> UsageError:
-    if typed in ELSEWHERE:
-        return UsageError(f"{typed} is not used here: {ELSEWHERE[typed]}")
-    if " " in typed:
-        return UsageError(f"{quote(typed)} begins like a flag", fix=f"ulam -p {quote(typed)}, for a text")
-    known = {name: full_name(option) for option in params if option.param_type_name == "option" for name in option.opts if name.startswith("--")}
+def unknown_flag(word: str, typed: str, command: Any) -> UsageError:
+    """`typed` is what click took for a flag, the beginning of `word`."""
+    verb = "recipe show" if command.name == "recipe" else command.name
+    if verb in TEXT and (" " in word or word[1:2].isdigit()):
+        return UsageError(f"{quote(word)} begins like a flag", fix=f"{TEXT[verb]} {quote(word)}, for a text")
+    elsewhere = ELSEWHERE | HERE.get(verb, {})
+    if typed in elsewhere:
+        return UsageError(f"{typed} is not used here: {elsewhere[typed]}")
+    known = {name: full_name(option) for option in command.params if option.param_type_name == "option" for name in option.opts if name.startswith("--")}
     near = dict.fromkeys(known[name] for name in nearest(typed.replace("_", "-"), known))
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return UsageError(f"unknown flag {typed}.{hint}", fix=None if near else "ulam --help lists the flags")
+    return UsageError(f"unknown flag {typed}.{hint}", fix=None if near else f"ulam {'' if verb == 'sample' else verb + ' '}--help lists the flags")
 
 
 def full_name(option: Any) -> str:

@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 
 from ...core.arrays import Array, first_max, is_token, like, namespace, to_numpy
 from ...core.claims import Case
+from ...core.context import Context
 from ...core.method import Chooser
 from ...core.noise import Address, Noise
 
 
 @dataclass(frozen=True)
 class Greedy(Chooser):
-    def law(self, z: Array) -> Array:
+    def law(self, z: Array, context: Context) -> Array:
         return namespace(z).where(is_token(z, first_max(z)), like(z, 0.0), like(z, -np.inf))
 
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return to_numpy(first_max(z)).astype(np.int64)
 
 

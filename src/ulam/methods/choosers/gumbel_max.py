@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 
 from ...core.arrays import Array
 from ...core.claims import Case
+from ...core.context import Context
 from ...core.method import Chooser, host
 from ...core.noise import Address, Noise
 
 
 @dataclass(frozen=True)
 class GumbelMax(Chooser):
-    def choose(self, z: Array, noise: Noise, address: Address) -> NDArray[np.int64]:
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
         return noise.categorical(host(z), address, coupling="gumbel")
 
 
