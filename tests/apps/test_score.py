@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +194,16 @@ def test_a_file_a_pipe_and_both(ulam: Ulam, tmp_path: Path) -> None:
     assert "standard input, then the text" in joined.stderr
 
 
+def test_a_text_that_is_the_name_of_a_file_is_told(ulam: Ulam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "name of a file" not in ulam("score", "abc", "-m", "abc").stderr
+    (tmp_path / "abc").write_text("b")
+    told = "the text is the name of a file; for what is in it: ulam score -f abc"
+    assert ulam("score", "abc", "-m", "abc").receipt == f"   {told}"
+    assert json.loads(ulam("score", "abc", "-m", "abc", "--json").out)["warnings"] == [told]
+    assert "name of a file" not in ulam("score", "-f", "abc", "-m", "abc").stderr
+
+
 def test_only_blanks_are_a_text(ulam: Ulam, models: Callable[..., None]) -> None:
     models(letters=letters(" a"))
     assert ulam("score", "   ", "-m", "letters", "--peaks", "2").out == "[␣ 1.0] [␣ 1.0]  \n"
@@ -279,6 +290,16 @@ def test_nothing_in_a_text_acts_on_the_terminal(ulam: Ulam, models: Callable[...
         assert "␛[2J" in result.out
         assert "\x1b[2J" not in result.out + result.stderr
     assert "\x1b[2J" in ulam("score", "aa", "-m", "pieces").out
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+def test_the_receipt_is_no_wider_than_the_terminal(ulam: Ulam, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
+    words = ("score", "b" * 9, "greedy", "-m", "abc")
+    narrow, wide = ulam(*words, terminal=True).stderr, ulam(*words).stderr
+    assert max(map(len, narrow.splitlines())) <= columns
+    assert "b (position 2, rank 2, removed by greedy) and 6 more" in wide
+    assert narrow.replace(" · ", " ").split() == wide.replace(" · ", " ").split()
 
 
 def test_tokens_that_spell_another_text_are_told(ulam: Ulam, models: Callable[..., None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as codec
+import os
 import sys
 import time
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from ...decode import Score
 from ...decode import score as score_text
 from ...decode.samples import model_entry
 from ...models.protocol import LanguageModel
+from ...render.columns import wrap
 from ...render.receipt import receipt
 from ...render.terminal import is_terminal, visible, width
 from .flags import ModelFlag, QuietFlag, RecipeFlag
@@ -26,6 +28,7 @@ from .sample import loaded_from
 from .surprise import TOLD, Unit, marked, misspelt, model_parts, recipe_parts, table
 from .talk import say, silent
 from .typed import Text
+from .words import quote
 
 
 def score(
@@ -73,7 +76,7 @@ def score(
         progress.stop()
     seconds = time.perf_counter() - started
     warnings = [f"{stage} is neutral and left out of the recipe" for stage in given.idle]
-    warnings += [told for told in [misspelt(text, found, loaded.vocabulary)] if told]
+    warnings += [told for told in (misspelt(text, found, loaded.vocabulary), named_like(typed.text)) if told]
     if json:
         print(codec.dumps(document(found, loaded, given, seconds, warnings), ensure_ascii=is_terminal(sys.stdout), allow_nan=False))
     else:
@@ -81,11 +84,15 @@ def score(
         print(visible(shown) if is_terminal(sys.stdout) else shown)
     size = width(sys.stderr) if is_terminal(sys.stderr) else None
     first = [loaded.name, *(["standard input, then the text"] if joined else []), *model_parts(found, loaded, peaks or TOLD)]
-    note(visible(receipt(first, size)))
-    for parts in (recipe_parts(found, loaded.vocabulary), warnings):
-        if parts:
-            note(visible(receipt(parts, size, "   ")))
+    told = [receipt(first, size), *(receipt(parts, size, "   ") for parts in (recipe_parts(found, loaded.vocabulary), warnings) if parts)]
+    for line in "\n".join(told).split("\n"):
+        note(visible("\n".join(wrap(line, max(24, size))) if size else line))
     return 0
+
+
+def named_like(text: str | None) -> str | None:
+    """What is to be said if the text is a word that names a file, which nobody has read."""
+    return f"the text is the name of a file; for what is in it: ulam score -f {quote(text)}" if text and os.path.isfile(text) else None
 
 
 def check(per: Unit | None, peaks: int | None, json: bool) -> None:
