@@ -55,7 +55,8 @@ def test_there_are_no_other_names() -> None:
 
 
 def test_every_file_is_a_method_and_every_method_a_file() -> None:
-    assert list(catalogue()) == [file.stem for file in sorted(METHODS, key=lambda file: (["transforms", "constraints", "choosers"].index(file.parent.name), file.stem))]
+    folders = ["transforms", "constraints", "choosers"]
+    assert list(catalogue()) == [file.stem for file in sorted(METHODS, key=lambda file: (folders.index(file.parent.name), file.stem))]
 
 
 @pytest.mark.parametrize("method", catalogue().values(), ids=list(catalogue()))

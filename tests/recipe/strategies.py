@@ -50,7 +50,10 @@ def values(p: Parameter, tokens: st.SearchStrategy[Any] = TOKENS) -> st.SearchSt
         items = items.map(lambda item: tuple(item) if isinstance(item, list) else item)
         return st.dictionaries(items, st.floats(-100, 100) | st.sampled_from([1e30, -5e-324, 7]), max_size=4)
     words = st.sampled_from(p.words) if p.words else st.nothing()
-    return words if p.kind is str else words | numbers(p) | (st.nothing() if p.scalar else schedules(p))
+    if p.kind is str:
+        return words
+    plain = words | numbers(p)
+    return plain if p.scalar else st.sampled_from(range(8)).flatmap(lambda die: plain if die else schedules(p))  # now and then a schedule
 
 
 def schedules(p: Parameter) -> st.SearchStrategy[Any]:

@@ -23,7 +23,7 @@ from ulam.methods.transforms.top_k import TopK
 from ulam.methods.transforms.top_p import TopP
 from ulam.recipe import Recipe
 
-from .strategies import recipes, values
+from .strategies import numbers, recipes
 
 
 @given(recipes())
@@ -216,7 +216,7 @@ def test_every_number_refuses_what_lies_outside_its_range(kind: type[Stage]) -> 
 def test_numbers_of_numpy_are_numbers(data: st.DataObject) -> None:
     for kind in (Temperature, TopK):
         (p,) = parameters(kind)
-        value = data.draw(values(p).filter(lambda x: x < 2**31))
+        value = data.draw(numbers(p).filter(lambda x: x < 2**31))
         wrapped = np.int64(value) if p.kind is int else np.float64(value)
         stage = kind(wrapped)
         assert stage == kind(value)

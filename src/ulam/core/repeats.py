@@ -16,6 +16,7 @@ from .arrays import Array
 from .context import Context, Scope
 from .errors import OutOfRange, TokenOutOfRange
 from .method import Transform
+from .schedule import extremes
 
 
 def distance_weights(length: int, window: int, fade: int, slope: float) -> NDArray[np.float64]:
@@ -41,7 +42,7 @@ class Repeats(Transform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.window, str) and np.any(np.asarray(self.fade) > 0):
+        if isinstance(self.window, str) and np.any(extremes(self.fade) > 0):
             raise OutOfRange(
                 f"{self.name}: fade={self.fade} needs a finite window", stage=self.name, parameter="fade", fix=f"{self.name}(..., window=64, fade={self.fade})"
             )

@@ -35,6 +35,7 @@ from ...core.context import Context, Scope
 from ...core.errors import OutOfRange
 from ...core.parameter import parameter
 from ...core.repeats import Repeats
+from ...core.schedule import extremes
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class RepetitionPenalty(Repeats):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if np.any((np.asarray(self.fade) > 0) & (np.asarray(self.slope) != 1)):
+        fades, slopes = extremes(self.fade) > 0, extremes(self.slope) != 1
+        together = fades & slopes if fades.shape == slopes.shape else fades.any() & slopes.any()
+        if np.any(together):
             raise OutOfRange(f"{self.name}: fade and slope exclude each other", stage=self.name, parameter="slope", fix="leave out one of them")
 
     def apply(self, z: Array, context: Context) -> Array:
