@@ -138,6 +138,11 @@ def test_an_event(ulam: Ulam) -> None:
     assert data(ulam, "top_k=2", "-m", "abc", "--event", "ba")["event"] == {"regex": "ba", "recipe_prob": pytest.approx(12 / 27), "model_prob": 0.25}
 
 
+@pytest.mark.parametrize(("event", "told"), [("a.b", "a.b"), ("^a b$", "^a b$"), (" a", '" a"'), ("a ", '"a "'), ("", '""'), ("a\nb", '"a\\nb"')])
+def test_the_borders_of_an_event_can_be_seen(ulam: Ulam, event: str, told: str) -> None:
+    assert f" event {told}: 0" in ulam("law", "-m", "abc", "--length", "1", "--event", event).out.replace(": 1 ", ": 0 ")
+
+
 def test_an_event_that_is_not_wholly_known(ulam: Ulam) -> None:
     """With a budget of one path the model's other texts are not listed: b may be in any of them, aaa in none."""
     lines = ulam("law", "greedy", "-m", "abc", "--budget", "1", "--event", "b").out.splitlines()
@@ -398,6 +403,13 @@ def test_no_tie_where_no_equal_token_goes(ulam: Ulam, recipe: str) -> None:
             [
                 "error: the law of 3 tokens under repetition_penalty(1.1, window=4) has 27 paths, and --budget allows 2",
                 '  fix: --budget 27, or draw some: ulam sample -p "" "repetition_penalty(1.1, window=4)" -m abc -n 1000 --max-tokens 3 --jsonl',
+            ],
+        ),
+        (
+            ["--length", "30", "top_k=2"],
+            [
+                "error: the law of 30 tokens under top_k=2 has 1.1e+09 paths, and --budget allows 1 000 000",
+                '  fix: --length 19, or a recipe that keeps fewer tokens, or draw some: ulam sample -p "" top_k=2 -m abc -n 1000 --max-tokens 30 --jsonl',
             ],
         ),
         (["topp=0.9"], ['error: unknown stage "topp" (stage 1). Did you mean top_p?', "  fix: ulam law top_p=0.9 --model abc"]),

@@ -51,10 +51,10 @@ def law(
 ) -> int:
     """ulam law: every text that a recipe can say, with its exact probability. Nothing is drawn.
 
-      ulam law -m abc --length 3 greedy                      greedy says one text of 27
-      ulam law -m abc --length 3 top_k=2 --top 4             the likeliest, and what is removed
-      ulam law top_k=20 -p "Once upon a time" --event girl   how probable a word is in three tokens
-      ulam law -m abc top_p=0.7 --against temperature=0.5    how far apart two recipes are
+      ulam law -m abc --length 3 greedy                     greedy says one text of 27
+      ulam law -m abc --length 3 top_k=2 --top 4            the likeliest, and what is removed
+      ulam law top_k=20 -p "Lily had a pet" --event cat     how probable a word is in three tokens
+      ulam law -m abc top_p=0.7 --against temperature=0.5   how far apart two recipes are
 
     Usage: ulam law [STAGE ...] [FLAGS]      (every word is a stage; the prompt is -p)
     """
@@ -118,7 +118,8 @@ def in_flags(error: BudgetExceeded, question: Question, model: str) -> BudgetExc
         error.what = f"{law} has {told(error.needed)} paths, and --budget allows {told(question.budget)}"
     error.what = error.what.replace("max_paths=", "--budget ")
     ways = [f"--length {error.fits}"] if error.fits else []
-    ways += [f"--budget {round(error.needed)}"] if error.needed is not None and error.needed <= MOST_PATHS else []
+    if error.needed is not None:
+        ways.append(f"--budget {round(error.needed)}" if error.needed <= MOST_PATHS else "a recipe that keeps fewer tokens")
     stages = [quote(str(stage)) for stage in question.given.recipe.stages]
     words = ["ulam sample", "-p", quote(question.prompt), *stages, "-m", quote(model), "-n 1000", f"--max-tokens {question.length}", "--jsonl"]
     error.fix = ", or ".join([*ways, f"draw some: {' '.join(words)}"])

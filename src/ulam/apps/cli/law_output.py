@@ -66,7 +66,7 @@ class Answer:
         parts += [f"model {self.model.name}", f"recipe {question.given.recipe}"]
         parts += [f"against {question.against}"] if question.against is not None else []
         head = receipt([*parts, f"exact ({many(found.law.paths, 'path')})"], columns, " ").split("\n")
-        facts = [f"event {visible(question.event.pattern)}: {shown(p)} under {name}" for name, p in self.chances()] if question.event else []
+        facts = [f"event {written(question.event.pattern)}: {shown(p)} under {name}" for name, p in self.chances()] if question.event else []
         facts += [f"note: {note}" for note in [*self.warnings(), *tie_notes(self.ties, self.model.vocabulary)]]
         return [*head, *to_lines(found.law, found, question.names, top, columns), *(line for fact in facts for line in indented(fact, columns))]
 
@@ -142,6 +142,11 @@ class Answer:
 def shown(p: float | Interval) -> str:
     """`0.296`; `0.1 to 0.4` for bounds."""
     return f"{probability(p.low)} to {probability(p.high)}" if isinstance(p, Interval) else probability(p)
+
+
+def written(pattern: str) -> str:
+    """A regular expression as it is; in quotes if its borders cannot be seen."""
+    return visible(pattern if re.fullmatch(r"\S(.*\S)?", pattern) else print_value(pattern))
 
 
 def in_bits(nats: float) -> float | None:
