@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core.vocabulary import Vocabulary
     from .decode import Sample, Samples, Score, sample, score, stream
     from .exact import Law, law
+    from .methods import register
     from .models.load import load
     from .models.protocol import LanguageModel
     from .recipe import Choice, Recipe
@@ -38,6 +39,7 @@ WHERE = {
     "Vocabulary": "core.vocabulary",
     "law": "exact",
     "load": "models.load",
+    "register": "methods",
     "sample": "decode",
     "score": "decode",
     "stream": "decode",
@@ -56,6 +58,7 @@ __all__ = [
     "Vocabulary",
     "law",
     "load",
+    "register",
     "sample",
     "score",
     "stream",

@@ -59,6 +59,10 @@ class UnknownMethod(RecipeError):
     """A stage name that no method has."""
 
 
+class MethodError(UsageError):
+    """A class or a package that is to be a method and cannot be one."""
+
+
 class UnknownParameter(RecipeError):
     """A parameter that the method does not have, one given twice, or one missing."""
 

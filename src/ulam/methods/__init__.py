@@ -1,4 +1,21 @@
-"""The methods for the next token, found by their files: to add one, add a file."""
+"""The methods for the next token, found by their files: to add one, add a file, or register one of your own.
+
+    from dataclasses import dataclass
+    import ulam
+    from ulam.methods import Transform, parameter
+
+    @ulam.register
+    @dataclass(frozen=True)
+    class Lead(Transform):
+        h: float = parameter(float, "[0, inf)", neutral=0, fixed=True, help="nats that every token but the most likely ones loses")
+
+        def apply(self, z, context):                  # rows of logits [B, V], NumPy or torch
+            return z - self.h * (z < z.max(-1, keepdims=True))
+
+From then on `lead=0.7` is a stage like any other. A package makes its methods known wherever it is installed by an entry
+point in the group `ulam.methods`, whose value is the module of one method: `lead = "my_package.lead"`. `ulam audit
+my_package.lead:Lead` checks what it claims.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +25,19 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.claims import Case
-from ..core.errors import UnknownMethod, did_you_mean
-from ..core.method import Stage
-from ..core.values import print_value
+from ..core.errors import MethodError, UnknownMethod, did_you_mean
+from ..core.method import Chooser, Constraint, Stage, Transform
+from ..core.parameter import parameter, parameters
+from ..core.values import WORD, print_value
 from . import choosers, constraints, transforms
+from .installed import installed
+
+__all__ = ["ALIASES", "Case", "Chooser", "Constraint", "Method", "Transform", "catalogue", "claims_of", "find", "parameter", "read", "register"]
+
+S = TypeVar("S", bound=Stage)
 
 ALIASES = {
     "temp": "temperature",
@@ -73,9 +96,67 @@ def claims_of(stage: Stage) -> tuple[str, ...]:
     return tuple(getattr(sys.modules[type(stage).__module__], "CLAIMS", ()))
 
 
+REGISTERED: dict[str, Method] = {}
+
+
+def own(stage: type[Stage]) -> Method:
+    """A stage class of one's own as a method: what it claims and its cases stand beside it in its module, or nowhere."""
+    module = sys.modules[stage.__module__]
+    doc = stage.__doc__ if stage.__doc__ and not stage.__doc__.startswith(f"{stage.__name__}(") else module.__doc__
+    return Method(stage.name, stage, tuple(getattr(module, "CLAIMS", ())), tuple(getattr(module, "CASES", ())), doc or stage.name)
+
+
+def register(stage: type[S]) -> type[S]:
+    """Make a stage class of one's own a method of this process: in the recipe grammar, the flags, the checks. Returns the class.
+
+    `stage` is a frozen dataclass of `Transform`, `Constraint` or `Chooser` whose fields are `parameter(...)`; what is typed is its
+    name in lower case with underscores. The same name again replaces an earlier one of one's own. Raises `MethodError`
+    for what is no such class, and for the name of a method of the house.
+    """
+    check_stage(stage)
+    if stage.name in shipped():
+        raise MethodError(f"{stage.name} is a method of ulam already", fix="another class name, or: name = ...")
+    REGISTERED[stage.name] = own(stage)
+    catalogue.cache_clear()
+    return stage
+
+
+def check_stage(stage: Any) -> None:
+    """Raises `MethodError` for a class that cannot be a stage of a recipe."""
+    what = getattr(stage, "__name__", repr(stage))
+    if not isinstance(stage, type) or not issubclass(stage, (Transform, Chooser)):
+        raise MethodError(f"{what} is no stage", fix="a subclass of ulam.methods.Transform, Constraint or Chooser")
+    settings = getattr(stage, "__dataclass_params__", None)
+    if settings is None or not settings.frozen:
+        raise MethodError(f"{what} is no frozen dataclass, so a recipe that holds it would be no value", fix="@dataclass(frozen=True)")
+    if not WORD.fullmatch(stage.name):
+        raise MethodError(f"{what} would be typed as {print_value(stage.name)}, which is no word", fix="name = ...")
+    try:
+        parameters(stage)
+    except TypeError as error:
+        raise MethodError(str(error), fix="x: float = parameter(float, ...)") from None
+
+
 @cache
 def catalogue() -> dict[str, Method]:
-    """Every method by name: transforms, constraints, choosers, alphabetical inside a kind."""
+    """Every method by name: those of the house, those of installed packages, those that were registered; by kind, then by name."""
+    found = {**shipped(), **REGISTERED}
+    for name, place in installed().items():
+        try:
+            method = read(importlib.import_module(place))
+        except (ImportError, TypeError) as error:
+            raise MethodError(f"the entry point {name} in ulam.methods, {place}, holds no method: {error}", fix="its package, or uninstall it") from error
+        check_stage(method.stage)
+        if method.name in shipped():
+            raise MethodError(f"{place} brings a method called {method.name}, which ulam has already", fix="another name in that package")
+        found.setdefault(method.name, method)
+    kinds = [method.kind for method in shipped().values()]
+    return dict(sorted(found.items(), key=lambda item: (kinds.index(item[1].kind), item[0])))
+
+
+@cache
+def shipped() -> dict[str, Method]:
+    """The methods of the house: transforms, constraints, choosers, alphabetical inside a kind."""
     found: dict[str, Method] = {}
     for folder in (transforms, constraints, choosers):
         for entry in sorted(pkgutil.iter_modules(folder.__path__), key=lambda e: e.name):
