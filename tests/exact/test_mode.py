@@ -150,7 +150,7 @@ def test_the_loop_draws_what_the_recipe_says(recipe: str) -> None:
         model, length = random_table(seed), 2 + seed % 3
         drawn, walked = ulam.law(model, recipe, [0], length), ulam.law(RecipeModel(model, recipe), None, [0], length)
         assert_equal(drawn, walked)
-        assert drawn.paths == walked.paths == sizes(RecipeModel(model, recipe), (0,), length)[-1]
+        assert drawn.paths == walked.paths == sizes(RecipeModel(model, recipe), (0,), length).counts[-1]
 
 
 @pytest.mark.parametrize("recipe", ["", "temperature=0.7 top_p=0.8"])
@@ -300,16 +300,62 @@ def test_sizes_are_counted_where_they_can_be_and_estimated_beyond() -> None:
     vocabulary = alphabet("ab", end="$")
     model = Table({}, vocabulary, otherwise=lambda prefix: (0.5, 0.25, 0.25) if prefix[-1:] == (1,) else (0.5, 0.5, 0.0), fingerprint="two or three")
     # live texts: a's and b's: (1, 1), (2, 2), (4, 4), (8, 8); those after b end once each
-    assert sizes(RecipeModel(model, ""), (), 4) == [2, 5, 11, 23]
-    assert sizes(RecipeModel(model, "greedy"), (), 4) == [1, 1, 1, 1]
-    assert sizes(RecipeModel(abc(), ""), (), 30) == [3.0**n for n in range(1, 31)]
-    long = sizes(RecipeModel(model, ""), (), 12)
+    assert sizes(RecipeModel(model, ""), (), 4) == ([2, 5, 11, 23], 4)
+    assert sizes(RecipeModel(model, "greedy"), (), 4) == ([1, 1, 1, 1], 4)
+    assert sizes(RecipeModel(abc(), ""), (), 30) == ([3.0**n for n in range(1, 31)], 30)
+    long, exact = sizes(RecipeModel(model, ""), (), 12)
     assert long[-1] == pytest.approx(3 * 2.0**12 / 2 - 1, rel=0.2)
+    assert exact == 8  # 2^7 prefixes go on into the eighth token
+
+
+def test_an_estimate_is_called_one_and_refuses_only_what_is_far_too_large() -> None:
+    """Of six tokens every prefix has some others left: no two branches are alike, and what is told of nine tokens is a guess."""
+    model = uneven(0)
+    paths = ulam.law(model, max_tokens=9).paths
+    guess, exact = sizes(RecipeModel(model, ""), (), 9)
+    assert exact < 9
+    assert guess[-1] != paths == pytest.approx(guess[-1], rel=0.1)
+    assert ulam.law(model, max_tokens=9, max_paths=paths).paths == paths
+    with pytest.raises(BudgetExceeded, match="has about 18 000 paths, and at most 8 000 are") as caught:
+        ulam.law(model, max_tokens=9, max_paths=8000)
+    assert (caught.value.needed, caught.value.count) == (18000, "about 18 000")
+    assert "max_paths=18000" in (caught.value.fix or "")
+
+
+def uneven(seed: int) -> Table:
+    def row(prefix: tuple[int, ...]) -> Any:
+        rng = np.random.default_rng([seed, len(prefix), *prefix])
+        left = rng.random(6) < 0.35
+        left[rng.integers(6)] = True
+        return left / left.sum()
+
+    return Table({}, alphabet("abcdef"), otherwise=row, fingerprint=f"uneven {seed}")
+
+
+def test_stop_strings_are_counted() -> None:
+    """Only a's go on: after each of them b and c stop. Without them there would be 3^40 texts."""
+    law = ulam.law(abc(), "", max_tokens=40, stop=["b", "c"])
+    assert law.paths == 2 * 40 + 1
+    assert sizes(RecipeModel(abc(), ""), (), 40, stop=["b", "c"]) == ([2 * n + 1 for n in range(1, 41)], 40)
+    with pytest.raises(BudgetExceeded, match=r"has 81 paths, and at most 80"):
+        ulam.law(abc(), "", max_tokens=40, stop=["b", "c"], max_paths=80)
+    # "aa" stops: of the words of a, b, c without it w(n) = 2 w(n-1) + 2 w(n-2) go on
+    words, counts = [1, 3], []
+    for _ in range(11):
+        words.append(2 * words[-1] + 2 * words[-2])
+    for n in range(1, 12):
+        stopped = sum(2 * words[k] if k >= 0 else 1 for k in range(-1, n - 2))
+        counts.append(words[n] + stopped)
+    guess, exact = sizes(RecipeModel(abc(), ""), (), 11, stop=["aa"])
+    assert guess[:exact] == counts[:exact]
+    assert 4 <= exact < 11
+    assert guess == pytest.approx(counts, rel=0.1)
+    assert ulam.law(abc(), "", max_tokens=8, stop="aa", max_paths=counts[7]).paths == counts[7]
 
 
 def test_texts_that_all_end_need_no_larger_budget() -> None:
     assert ulam.law(D, "", max_tokens=500).paths == 4
-    assert sizes(RecipeModel(D, ""), (), 500) == [3, 4, 4]
+    assert sizes(RecipeModel(D, ""), (), 500) == ([3, 4, 4], 3)
 
 
 # what cannot be meant

@@ -141,7 +141,7 @@ def renyi_of_the_wrong_sign(patch: Patch) -> None:
 
 def ends_are_counted_as_texts_that_go_on(patch: Patch) -> None:
     real = size.sizes
-    patch.setattr(size, "sizes", lambda model, prompt, n: [2 * count for count in real(model, prompt, n)])
+    patch.setattr(size, "sizes", lambda *of: real(*of)._replace(counts=[2 * count for count in real(*of).counts]))
     patch.setattr(test_mode, "sizes", size.sizes)
 
 

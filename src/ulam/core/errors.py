@@ -123,10 +123,12 @@ class BudgetExceeded(UsageError):
     """A law with more paths, questions or outcomes than allowed.
 
     needed  how many paths it has, or about as many, if that is known
+    count   the same for people, `about 18 000` if it is an estimate
     fits    the largest length whose law is within the budget, if that is known
     """
 
     needed: float | None = None
+    count: str | None = None
     fits: int | None = None
 
 

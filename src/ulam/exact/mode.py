@@ -12,7 +12,7 @@ from ..core.noise import Noise
 from ..core.vocabulary import Vocabulary
 from ..decode import Sample, Samples, sample
 from ..decode.recipe_model import RecipeModel
-from ..decode.request import Prompt, read_count, read_prompts
+from ..decode.request import Prompt, read_count, read_prompts, read_stop
 from ..models.cached import CachedModel
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
@@ -96,7 +96,7 @@ def law(
     length = read_count(max_tokens, "max_tokens", 0)
     chosen = Recipe(recipe or "")
     if not partial:
-        check_size(model if isinstance(model, RecipeModel) and recipe is None else RecipeModel(model, chosen), prompts[0], length, max_paths)
+        check_size(model if isinstance(model, RecipeModel) and recipe is None else RecipeModel(model, chosen), prompts[0], length, max_paths, read_stop(stop))
     if recipe is None:
         if stop:
             raise UsageError("stop strings end a text that is drawn, and a model's own law is not drawn", fix='an empty recipe: ulam.law(model, "", ...)')

@@ -113,9 +113,9 @@ def read_event(text: str) -> re.Pattern[str]:
 
 def in_flags(error: BudgetExceeded, question: Question, model: str) -> BudgetExceeded:
     """The error in the words of the command line, with the way for larger laws."""
-    if error.needed is not None:
+    if error.count is not None:
         law = f"the law of {counted(question.length, 'token')} under {question.given.recipe}"
-        error.what = f"{law} has {told(error.needed)} paths, and --budget allows {told(question.budget)}"
+        error.what = f"{law} has {error.count} paths, and --budget allows {told(question.budget)}"
     error.what = error.what.replace("max_paths=", "--budget ")
     ways = [f"--length {error.fits}"] if error.fits else []
     if error.needed is not None:

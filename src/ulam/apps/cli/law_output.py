@@ -129,8 +129,7 @@ class Answer:
         found = [f"{stage} is neutral and left out of the recipe" for stage in self.question.given.idle]
         why, against = self.found.unlisted, self.question.against
         if isinstance(why, BudgetExceeded):
-            count = "too many" if why.needed is None else told(why.needed)
-            reason = f"has {count} paths, and --budget allows {told(self.question.budget)}"
+            reason = f"has {why.count or 'too many'} paths, and --budget allows {told(self.question.budget)}"
         else:
             reason = None if why is None else f"cannot be listed: {why.what}"
         if reason:
