@@ -37,6 +37,7 @@ P, RATE, K, ON, FLAG, MAP = parameters(Sample)
         ("(0, 1)", [5e-324, 1 - 2.0**-53], [0, 1]),
         ("[0, inf)", [0, 1e308], [math.inf, -1]),
         ("(-inf, inf]", [math.inf, -1e308], [-math.inf]),
+        ("[0, 2^64)", [0, 2**64 - 1], [2**64, 2.0**64, -1]),
     ],
 )
 def test_intervals(text: str, inside: list[float], outside: list[float]) -> None:
@@ -154,3 +155,17 @@ def test_a_number_is_kept_or_refused(x: float) -> None:
     else:
         with pytest.raises(OutOfRange):
             P.check(x, "sample")
+
+
+def test_a_number_of_64_bits_is_kept_whole() -> None:
+    """A key is one for all rows, so it needs no place in an array."""
+
+    @dataclass(frozen=True)
+    class Locked(Transform):
+        key: int = parameter(int, "[0, 2^64)", fixed=True, help="a key")
+
+    (key,) = parameters(Locked)
+    assert [key.check(value, "locked") for value in (0, 2**53 + 1, 2**63, 2**64 - 1)] == [0, 2**53 + 1, 2**63, 2**64 - 1]
+    for value in (2**64, 2.0**64, -1, 10**400, np.array([3, 4])):
+        with pytest.raises(OutOfRange):
+            key.check(value, "locked")

@@ -25,7 +25,7 @@ from .values import TOKEN_WORDS, Call, Word, is_unicode, print_value
 
 @dataclass(frozen=True)
 class Interval:
-    """A range of numbers written as in mathematics: `[0, 1]`, `(0, inf)`."""
+    """A range of numbers written as in mathematics: `[0, 1]`, `(0, inf)`, `[0, 2^64)`."""
 
     text: str
     low: float
@@ -36,7 +36,7 @@ class Interval:
     @classmethod
     def of(cls, text: str) -> Interval:
         low, high = text[1:-1].split(",")
-        return cls(text, float(low), float(high), text[0] == "[", text[-1] == "]")
+        return cls(text, end_of(low), end_of(high), text[0] == "[", text[-1] == "]")
 
     def __contains__(self, x: float) -> bool:
         above = x >= self.low if self.low_in else x > self.low
@@ -47,6 +47,12 @@ class Interval:
         if x <= self.low:
             return self.low if self.low_in else None
         return self.high if x >= self.high and self.high_in else None
+
+
+def end_of(text: str) -> float:
+    """One end of a range: a number, `inf`, or a power as `2^64`."""
+    base, _, power = text.partition("^")
+    return float(base) ** float(power or 1)
 
 
 def as_float(value: float) -> float:
@@ -149,7 +155,8 @@ class Parameter:
         if self.kind is int and math.isfinite(number):
             if not number.is_integer():
                 raise self.wrong(value, stage, "an integer")
-            number = int(value) if abs(number) < 2**63 else math.copysign(math.inf, number)
+            bound = 2**64 if self.fixed else 2**63  # arrays over rows hold 64 bits, one of them the sign
+            number = int(value) if abs(int(value)) < bound else math.copysign(math.inf, number)
         if math.isnan(number) or number not in self.range:
             near = None if math.isnan(number) else self.range.nearest(number)
             hint = "" if near is None else f". Nearest allowed value: {print_value(self.kind(near) if math.isfinite(near) else near)}"

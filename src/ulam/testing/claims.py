@@ -142,11 +142,11 @@ def layouts(rows: Row) -> Iterator[tuple[str, Row]]:
 
 def drawn_alone(subject: Subject, stage: Chooser, probe: Probe) -> str | None:
     """A chooser's draws: every row alone, and all together in another order."""
-    rows = np.stack([np.roll(probe.row, i) for i in range(7)])
-    sequences, positions, noise = np.arange(7) * 1000 + 3, np.arange(7) % 3, PhiloxNoise(11)
-    alone = [subject.tokens(stage, rows[i : i + 1], noise, Address(sequences[i : i + 1], positions[i : i + 1]))[0] for i in range(7)]
+    rows, pasts = np.stack([np.roll(probe.row, i) for i in range(7)]), histories(len(probe.row))
+    sequences, positions, noise = np.arange(7) * 1000 + 3, np.array([past.position for past in pasts]), PhiloxNoise(11)
+    alone = [subject.tokens(stage, rows[i : i + 1], noise, Address(sequences[i : i + 1], positions[i : i + 1]), pasts[i : i + 1])[0] for i in range(7)]
     mixed = permutation(7, 6)
-    if subject.tokens(stage, rows[mixed], noise, Address(sequences[mixed], positions[mixed])) != [alone[i] for i in mixed]:
+    if subject.tokens(stage, rows[mixed], noise, Address(sequences[mixed], positions[mixed]), [pasts[i] for i in mixed]) != [alone[i] for i in mixed]:
         return "a row draws another token in a batch than alone"
     return None
 
@@ -187,9 +187,21 @@ def fork(subject: Subject, probe: Probe) -> str | None:
 def drawn_apart(subject: Subject, stage: Chooser, probe: Probe) -> str | None:
     """Two texts drawn one after the other, and token by token in turn."""
     row, noise = probe.row[None, :], PhiloxNoise(12)
-    in_turn = [[subject.tokens(stage, row, noise, Address([text], [at])) for text in (1, 2)] for at in range(4)]
-    one_by_one = [[subject.tokens(stage, row, noise, Address([text], [at])) for at in range(4)] for text in (1, 2)]
-    return None if [list(text) for text in zip(*in_turn, strict=True)] == one_by_one else "one text changes what the other draws"
+
+    def texts() -> list[History]:
+        return [History(probe.history.prompt, []) for _ in range(2)]
+
+    def go_on(past: History, text: int) -> None:
+        past.generated.extend(subject.tokens(stage, row, noise, Address([text], [past.position]), [past]))  # type: ignore[attr-defined]
+
+    in_turn, one_by_one = texts(), texts()
+    for _ in range(6):
+        for text, past in enumerate(in_turn):
+            go_on(past, text)
+    for text, past in enumerate(one_by_one):
+        for _ in range(6):
+            go_on(past, text)
+    return None if in_turn == one_by_one else "one text changes what the other draws"
 
 
 def ratios(subject: Subject, probe: Probe) -> str | None:

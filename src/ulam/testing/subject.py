@@ -61,9 +61,9 @@ class Subject:
 
     @cached_property
     def grid(self) -> tuple[str, NDArray[Any]] | None:
-        """The first parameter and 20 rising values of it, the neutral one left out; None if it is not a number."""
+        """The first parameter and 20 rising values of it, the neutral one left out; None if it is not a number, or the same for all rows."""
         declared = parameters(self.method.stage)
-        if not declared or (bounds := declared[0].range) is None or declared[0].kind not in (int, float):
+        if not declared or (bounds := declared[0].range) is None or declared[0].scalar:
             return None
         p, low, high = declared[0], bounds.low, bounds.high
         if p.kind is int:
@@ -77,7 +77,7 @@ class Subject:
     def along(self, probe: Probe) -> Row:
         """Images [20, V] of the probe's row along the grid."""
         if self.grid is None:
-            raise Inapplicable("the first parameter is not a number")
+            raise Inapplicable("the first parameter is not a number that differs by row")
         name, values = self.grid
         stage = self.method.stage(**{**probe.parameters, name: values})
         return self.images(stage, np.tile(probe.row, (len(values), 1)), [probe.history] * len(values))
