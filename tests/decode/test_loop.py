@@ -11,7 +11,7 @@ import pytest
 
 import ulam
 from ulam.core.errors import EmptyPrompt, EmptySupport, InvalidLogits
-from ulam.core.method import Transform
+from ulam.core.method import Constraint, Transform
 from ulam.decode import Interrupted, SampleEvent, TokenEvent
 from ulam.decode.loop import BATCH
 from ulam.recipe import Recipe
@@ -206,7 +206,21 @@ def test_a_stage_that_empties_a_row_fails_it_alone() -> None:
     assert (sample.text, sample.finish_reason) == ("bba", "error")
     assert isinstance(sample.error, EmptySupport)
     assert (sample.error.stage, sample.error.row, sample.error.position) == ("bare", 0, 3)
-    assert str(sample.error) == "bare left no token of 1 (row 0, position 3)\n  fix: a bare that allows more, or none"
+    assert str(sample.error) == "bare left no token of 1: mass 1 removed (row 0, position 3)\n  fix: a bare that allows more, or none"
+    assert_given_back(model)
+
+
+class Barred(Constraint):
+    """The same as a constraint."""
+
+    def allowed(self, z: Any, context: Any) -> Any:
+        return np.array([[list(history.generated[-1:]) != [0]] for history in context.rows])
+
+
+def test_a_row_that_a_constraint_empties_says_so() -> None:
+    model = script(1, 1, 0, 1)
+    (sample,) = ulam.sample(model, [[0]], Recipe([Barred()]), seed=1)
+    assert (sample.text, sample.finish_reason, type(sample.error)) == ("bba", "constraint", EmptySupport)
     assert_given_back(model)
 
 

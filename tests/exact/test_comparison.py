@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ulam
 from ulam.core.errors import BudgetExceeded, UsageError
-from ulam.core.method import Transform
+from ulam.core.method import Constraint, Transform
 from ulam.core.vocabulary import Vocabulary
 from ulam.decode.recipe_model import RecipeModel
 from ulam.exact import Interval, Law, Outcome
@@ -270,3 +270,21 @@ def test_a_page_of_a_long_text() -> None:
     page = Page(ulam.law(abc(), "greedy", max_tokens=60)._repr_html_())
     assert page.cells[-2:] == ["…", "10 more positions: law.marginal(50)"]
     assert page.cells[-4:-2] == ["49", "a 1"]
+
+
+@dataclass(frozen=True)
+class BarredAfterB(Constraint):
+    """The same as a constraint."""
+
+    def allowed(self, z: Any, context: Any) -> Any:
+        return np.array([[1 not in row.generated] for row in context.rows])
+
+
+def test_a_text_that_a_constraint_ends_is_an_outcome_of_its_own() -> None:
+    """Loop, walk and the evaluation of single texts agree: b (constraint) has 1/4, b (error) has none."""
+    recipe, barred = ulam.Recipe([BarredAfterB()]), Outcome((1,), "constraint")
+    drawn, walked = ulam.law(abc(), recipe, max_tokens=2), ulam.law(RecipeModel(abc(), recipe), None, max_tokens=2)
+    assert dict(drawn) == pytest.approx(dict(walked))
+    assert drawn.prob(barred) == pytest.approx(0.25)
+    assert drawn.text(barred) == "b (constraint)"
+    assert text_probs(RecipeModel(abc(), recipe), (), [barred, Outcome((1,), "error")]) == {barred: pytest.approx(0.25), Outcome((1,), "error"): 0.0}

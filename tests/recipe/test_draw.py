@@ -289,7 +289,7 @@ def test_a_row_that_is_no_row_of_logits(bad: list[float]) -> None:
 
 def test_a_stage_that_empties_a_row_is_named() -> None:
     recipe = Recipe([Temperature(0.5), Nothing(), Nothing()])
-    with pytest.raises(EmptySupport, match="nothing left no token of 3") as caught:
+    with pytest.raises(EmptySupport, match="nothing left no token of 3: mass 1 removed") as caught:
         recipe.distribution([[-1, 0, 1], [1, 0, 1]], generated=[0])
     assert (caught.value.stage, caught.value.row, caught.value.position) == ("nothing", 1, 1)
     with pytest.raises(InvalidLogits, match="broken made NaN or \\+inf: a fault of the method"):

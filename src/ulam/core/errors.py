@@ -92,7 +92,12 @@ class InvalidLogits(UlamError):
 
 
 class EmptySupport(UlamError):
-    """A stage that left no token of a row."""
+    """A stage that left no token of a row.
+
+    constraint  whether it was a constraint, which may do so
+    """
+
+    constraint = False
 
 
 class StaleState(UlamError):

@@ -3,7 +3,7 @@
 `Transform` maps logits to logits, `Chooser` draws a token. A method's file adds `CLAIMS`, words from `claims`, each a
 law that the conformance tests check, and `CASES`, small rows worked out by hand. The base does what all
 methods share, so that no file can get it wrong: parameters are checked when the stage is made; a row whose
-parameter is neutral, or whose vocabulary is one token, comes back bit for bit; other rows go to `apply`.
+parameter is neutral, or whose vocabulary is one token (a constraint may ban that too), comes back bit for bit; other rows go to `apply`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .arrays import Array, as_logits, keep, like, log_softmax, namespace, take_rows, to_numpy
 from .context import Context, History
-from .errors import UsageError
+from .errors import OutOfRange, UsageError
 from .noise import Address, Noise, Purpose
 from .parameter import Parameter, parameters
 from .schedule import Schedule
@@ -174,7 +174,7 @@ class Transform(Stage):
         if context.rows and len(context.rows) != rows:
             raise UsageError(f"{self.name}: {rows} rows of logits and {len(context.rows)} histories", stage=self.name, fix="one history a row, or none at all")
         active = ~self.neutral(rows)
-        if width == 1 or not active.any():
+        if (width == 1 and self.kind == "transform") or not active.any():
             return z
         with np.errstate(all="ignore"):  # overflow has its right limit, and a failing row fails alone, by a check and not by a warning
             if active.all():
@@ -187,7 +187,7 @@ class Transform(Stage):
         return xp.where(like(z, active, xp.bool)[:, None], take_rows(changed, places), z)
 
     def apply(self, z: Array, context: Context) -> Array:
-        """The rule, for rows of float32 or float64 with V >= 2, a finite entry and a parameter that is not neutral."""
+        """The rule, for rows of float32 or float64 with a finite entry and a parameter that is not neutral; V >= 2 but for a constraint."""
         raise NotImplementedError(f"{self.name} has no rule")  # abstract
 
 
@@ -197,7 +197,7 @@ class Constraint(Transform):
     kind = "constraint"
 
     def allowed(self, z: Array, context: Context) -> Array:
-        """Mask [B, V] of the tokens that may come."""
+        """Mask [B, V], or [1, V] for all rows, of the tokens that may come; the logits `z` lend it their shape, their library and nothing else."""
         raise NotImplementedError(f"{self.name} has no rule")  # abstract
 
     def apply(self, z: Array, context: Context) -> Array:
@@ -207,10 +207,18 @@ class Constraint(Transform):
 class Chooser(Stage):
     """A distribution and noise to a token. Write `choose`, and `law` if it does not draw from the row as it is.
 
-    What a chooser carries from draw to draw is in `context.state(self, b)`, and goes on by `advance`.
+    What a chooser carries from draw to draw is in `context.state(self, b)`, and goes on by `advance`. `feedback` says that it depends
+    on the rows it drew from, and not on the history alone. No parameter of a chooser is a schedule.
     """
 
     kind = "chooser"
+    feedback: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for p in self.scheduled:
+            what = f"{p.at(self.name)}={getattr(self, p.name)} is a schedule, and a chooser has the same numbers at every position"
+            raise OutOfRange(what, stage=self.name, parameter=p.name)
 
     def law(self, z: Array, context: Context) -> Array:
         """Log-probabilities [B, V] of the token that `choose` returns; for a keyed watermark, on average over its keys."""

@@ -28,7 +28,7 @@ from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
 from .plan import Plan
 from .request import Prompt, read_count, read_noise, read_prompts, read_recipes, read_sequences, read_stop
-from .samples import FinishReason, Sample, Samples, model_entry
+from .samples import FinishReason, Sample, Samples, failing, model_entry
 from .text import TextStream
 
 BATCH = 64
@@ -209,7 +209,8 @@ class Run(Iterator[Event]):
                 stay: list[int] = []
                 for place, row in enumerate(now):
                     if place in drawn.failures:
-                        yield self.done(row.finish("error", error=drawn.failures[place]))
+                        error = drawn.failures[place]
+                        yield self.done(row.finish(failing(error), error=error))
                         continue
                     token = int(drawn.tokens[place])
                     raw = b"" if token in ends else model.vocabulary.tokens[token]
@@ -306,7 +307,7 @@ def sample(
 ) -> Samples:
     """Draw samples and return them all. Arguments as `stream`. The same seed gives the same text alone, in a batch, streamed.
 
-    A row that fails (`finish_reason` "error") does not stop the others. Ctrl-C ends the run after the current step and
+    A row that fails (`finish_reason` "constraint" or "error") does not stop the others. Ctrl-C ends the run after the current step and
     raises `Interrupted`, which keeps what was drawn.
     """
     run = stream(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence, noise=noise)

@@ -14,12 +14,17 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import UlamError, UsageError
+from ..core.errors import EmptySupport, UlamError, UsageError
 from ..core.vocabulary import Vocabulary
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 
 FinishReason: TypeAlias = Literal["stop", "length", "constraint", "error", "cancelled"]
+
+
+def failing(error: UlamError) -> FinishReason:
+    """How a row ends that has no next token: `constraint` if a constraint allowed none, else `error`."""
+    return "constraint" if isinstance(error, EmptySupport) and error.constraint else "error"
 
 
 @dataclass(frozen=True, eq=False)

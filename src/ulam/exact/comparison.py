@@ -13,6 +13,7 @@ from ..core.arrays import to_numpy
 from ..core.errors import BudgetExceeded, UlamError
 from ..decode.recipe_model import RecipeModel
 from ..decode.request import Prompt, read_prompts
+from ..decode.samples import failing
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from .distances import kl
@@ -109,18 +110,18 @@ def compare(
 
 
 def text_probs(model: RecipeModel, prompt: Prefix, outcomes: Iterable[Outcome]) -> dict[Outcome, float]:
-    """The probability of each of some texts under a model with a recipe; one that ended in error has some if the model fails there too."""
+    """The probability of each of some texts under a model with a recipe; one that has no next token has some if the model fails there too, and alike."""
     outcomes = list(outcomes)
     after = branches(outcomes)
     masses: dict[Prefix, float] = {(): 1.0}
-    failed: set[Prefix] = set()
-    for batch in in_batches([*after, *(outcome.tokens for outcome in outcomes if outcome.finish_reason == "error")]):
+    failed: set[Outcome] = set()
+    for batch in in_batches([*after, *(outcome.tokens for outcome in outcomes if outcome.failed)]):
         state, logits = model.prefill([(*prompt, *prefix) for prefix in batch], generated=[len(prefix) for prefix in batch])
-        failed |= {batch[row] for row in state.failures}
+        failed |= {Outcome(batch[row], failing(error)) for row, error in state.failures.items()}
         model.release(state)
         for prefix, row in zip(batch, np.exp(to_numpy(logits)), strict=True):
             masses |= {(*prefix, token): masses[prefix] * float(row[token]) for token in after.get(prefix, ())}
-    return {outcome: masses[outcome.tokens] if outcome.finish_reason != "error" or outcome.tokens in failed else 0.0 for outcome in outcomes}
+    return {outcome: masses[outcome.tokens] if not outcome.failed or outcome in failed else 0.0 for outcome in outcomes}
 
 
 def branches(outcomes: Iterable[Outcome]) -> dict[Prefix, set[int]]:

@@ -16,10 +16,15 @@ Number: TypeAlias = float | Fraction
 
 
 class Outcome(NamedTuple):
-    """A text as a law counts it: its tokens, the end token included, and why it has no more (`stop`, `length`, `error`)."""
+    """A text as a law counts it: its tokens, the end token included, and why it has no more (`stop`, `length`, `constraint`, `error`)."""
 
     tokens: tuple[int, ...]
     finish_reason: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no more tokens because there was no next one."""
+        return self.finish_reason in ("constraint", "error")
 
 
 class Interval(NamedTuple):
@@ -88,7 +93,7 @@ class Law:
         """An outcome for people: the text of its tokens, special tokens by name; samples of one run are separated by a bar."""
         if isinstance(outcome, Outcome):
             tokens = " ".join(map(str, outcome.tokens)) if self.vocabulary is None else "".join(map(self.vocabulary.show, outcome.tokens))
-            return tokens + (" (error)" if outcome.finish_reason == "error" else "")
+            return tokens + (f" ({outcome.finish_reason})" if outcome.failed else "")
         if isinstance(outcome, tuple) and outcome and all(isinstance(each, Outcome) for each in outcome):
             return " | ".join(map(self.text, outcome))
         return str(outcome)

@@ -100,7 +100,7 @@ def texts(law: Law, outcomes: Sequence[Any]) -> list[str]:
         return shown
     token = law.vocabulary.show
     return [
-        visible("|".join(map(token, outcome.tokens))) + (" (error)" if outcome.finish_reason == "error" else "")
+        visible("|".join(map(token, outcome.tokens))) + (f" ({outcome.finish_reason})" if outcome.failed else "")
         if text in alike and isinstance(outcome, Outcome)
         else text
         for text, outcome in zip(shown, outcomes, strict=True)

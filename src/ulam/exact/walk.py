@@ -13,7 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core.arrays import Array, to_numpy
+from ..decode.samples import failing
 from ..models.protocol import LanguageModel, State
+from ..recipe.draw import Failures
 from .laws import Number, Outcome
 
 Leaf: TypeAlias = tuple[Outcome, Number]
@@ -28,7 +30,7 @@ def leaves(model: LanguageModel, prompt: tuple[int, ...], max_tokens: int) -> It
     """Every text of the model and its probability, depth first: an end token, the limit or a full context makes a leaf.
 
     Fractions where the model gives them (`probs` of a table), else floats. A row that no token can be drawn from is a leaf too,
-    with the reason "error", as the loop has it.
+    with the reason that the loop gives it, "constraint" or "error".
     """
     room = max_tokens if model.context_limit is None else min(max_tokens, model.context_limit - len(prompt))
     if room == 0:
@@ -44,7 +46,8 @@ def below(model: LanguageModel, prompt: tuple[int, ...], room: int, state: State
         for row, (prefix, mass) in enumerate(branches):
             probs = next_token(model, (*prompt, *prefix), to_numpy(logits)[row])
             if probs is None:
-                yield Outcome(prefix, "error"), mass
+                failures: Failures = getattr(state, "failures", {})
+                yield Outcome(prefix, failing(failures[row]) if row in failures else "error"), mass
                 continue
             on: list[Branch] = []
             for token, p in enumerate(probs):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Array, finite_rows, like, log_softmax, namespace, support, take_columns, take_rows
 from ..core.context import Context
-from ..core.errors import EmptySupport, InvalidLogits, RecipeError, UlamError
+from ..core.errors import EmptySupport, InvalidLogits, NoGlobalForm, RecipeError, UlamError
 from ..core.method import Chooser, Stage, Transform
 from ..core.noise import Address, Noise
 
@@ -82,8 +82,10 @@ def mend(z: Array, stage: Transform | None, context: Context, failures: Failures
             failures[row] = InvalidLogits(f"{stage.name} made NaN or +inf: a fault of the method", stage=stage.name, row=row, position=position)
         else:
             count = 0 if before is None else int(xp.sum(xp.astype(support(before[row, :]), xp.int64)))
-            what = f"{stage.name} left no token of {count}"
-            failures[row] = EmptySupport(what, stage=stage.name, row=row, position=position, fix=f"a {stage.name} that allows more, or none")
+            what = f"{stage.name} left no token of {count}: mass 1 removed"  # of the row as it entered the stage
+            empty = EmptySupport(what, stage=stage.name, row=row, position=position, fix=f"a {stage.name} that allows more, or none")
+            empty.constraint = stage.kind == "constraint"
+            failures[row] = empty
     return xp.where(like(z, good, xp.bool)[:, None], z, like(z, 0.0))
 
 
@@ -126,9 +128,17 @@ def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context:
 
 def go_on(stages: Sequence[Stage], states: Any, token: int, z: Array, row: int = 0) -> None:
     """Advance what the stages of one row carry, in place; `z` [V] is the row that entered the chooser, `row` its place in a stack."""
-    for place, stage in enumerate(stages):
-        if states[place] is not None:
-            states[place] = stage.row(row).advance(states[place], token, z)
+    for place, state in enumerate(states):
+        if state is not None:
+            states[place] = stages[place].row(row).advance(state, token, z)
+
+
+def check_told_by_texts(transforms: Sequence[Transform], chooser: Chooser) -> None:
+    """Raises `NoGlobalForm` for a recipe whose next law depends on how coins fell before, which a text does not tell."""
+    coin = next((stage.name for stage in transforms if stage.coin is not None), None)
+    if coin is not None and chooser.feedback:
+        what = f"what {chooser.name} carries depends on how the coins of {coin} fell, so a text alone gives no law of the next token"
+        raise NoGlobalForm(what, stage=chooser.name, fix=f"the recipe without {coin}, or with another chooser; sample and law draw from it as it is")
 
 
 def rows_of(address: Address, rows: NDArray[np.int64]) -> Address:
