@@ -41,6 +41,8 @@ class Stage:
 
     name: ClassVar[str]
     kind: ClassVar[str]
+    together: ClassVar[dict[str, Any]] = {}
+    """Values, by parameter, at which the stage is the identity if all have them: for a method where no parameter is neutral alone."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -118,6 +120,8 @@ class Stage:
             if p.neutral is not MISSING:
                 value = getattr(self, p.name)
                 out |= value == p.neutral if isinstance(value, (int, float, np.ndarray)) else value == p.check(p.neutral, self.name)
+        if self.together:
+            out |= np.all([np.broadcast_to(getattr(self, name) == value, rows) for name, value in self.together.items()], axis=0)
         return out
 
     def take(self: S, rows: NDArray[np.int64]) -> S:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core.context import History
-from ..core.method import Chooser, stack
+from ..core.method import Chooser, Transform, stack
 from ..core.noise import Address, PhiloxNoise
 from ..core.parameter import MISSING, parameters
 from ..exact import law as law_of
@@ -26,13 +26,15 @@ Test: TypeAlias = Callable[[Subject, Probe], str | None]
 
 
 def identity(subject: Subject, probe: Probe) -> str | None:
-    neutral = [p for p in parameters(subject.method.stage) if p.neutral is not MISSING]
+    stage = subject.method.stage
+    neutral = [{p.name: p.neutral} for p in parameters(stage) if p.neutral is not MISSING] + ([stage.together] if stage.together else [])
     if not neutral:
         raise Inapplicable("no parameter has a neutral value")
     given = probe.row if probe.row.dtype == np.float64 else probe.row.astype(np.float32)
-    for p in neutral:
-        if not same_bits(subject.image(replace(probe, parameters={**probe.parameters, p.name: p.neutral})), given):
-            return f"at the neutral value {p.name}={p.neutral} the output is not bitwise the input"
+    for values in neutral:
+        if not same_bits(subject.image(replace(probe, parameters={**probe.parameters, **values})), given):
+            shown = ", ".join(f"{name}={value}" for name, value in values.items())
+            return f"at the neutral value {shown} the output is not bitwise the input"
     return None
 
 
@@ -205,6 +207,8 @@ def drawn_apart(subject: Subject, stage: Chooser, probe: Probe) -> str | None:
 
 
 def ratios(subject: Subject, probe: Probe) -> str | None:
+    if tosses(subject):
+        return "the law is a mixture of two rows, and keeps the logits of neither"
     image = subject.image(probe)
     given = probe.row.astype(image.dtype)
     changed = np.flatnonzero(kept(image) & (image != given))
@@ -239,7 +243,14 @@ def deterministic(subject: Subject, probe: Probe) -> str | None:
         except Asked as asked:
             return asked.what
         return None
+    if tosses(subject):
+        return "it tosses a coin"
     return None if same_bits(subject.image(probe, probe.row), subject.image(probe)) else "the same input gives other bits the second time"
+
+
+def tosses(subject: Subject) -> bool:
+    """Whether this is a stage with a coin. Its image is that of the branch in which it acts, which is what the other claims and the cases are about."""
+    return issubclass(subject.method.stage, Transform) and subject.method.stage.coin is not None
 
 
 TESTS: dict[str, Test] = {
