@@ -18,7 +18,7 @@ COLOURS = ["#0b6e99", "#c1592b", "#4d8b31", "#7d5ba6", "#c79a00", "#98a4b0"]
 INK, FAINT = "#59626b", "#e8ebee"
 STYLE = {
     "view": {"stroke": None},
-    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 10, "labelLimit": 400}
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 10, "labelLimit": 400, "labelFlush": False}
     | {"labelColor": INK, "titleColor": INK, "domainColor": "#8a939c", "tickColor": "#8a939c", "gridColor": FAINT},
     "legend": {"orient": "top", "labelFontSize": 12, "labelColor": INK, "padding": 0, "offset": 10, "symbolStrokeWidth": 3, "labelLimit": 400},
     "header": {"labelFontSize": 12, "labelColor": INK, "titleFontSize": 12, "titleColor": INK, "titleFontWeight": "normal"},
@@ -48,7 +48,7 @@ def bars(name: str, series: Mapping[str, Mapping[str, float]], x: str, y: str, d
     rows = [{"series": s, "label": label, "value": float(values.get(label, 0))} for s, values in series.items() for label in labels]
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("label:N", title=x, sort=labels, axis=alt.Axis(labelAngle=0, labelLimit=110)),
-        y=alt.Y("value:Q", title=y),
+        y=alt.Y("value:Q", title=y, scale=alt.Scale(domain=[0, 1.1 * max(row["value"] for row in rows)], nice=False)),
         xOffset=alt.XOffset("series:N", sort=list(series)),
     )
     written = base.mark_text(dy=-6, fontSize=10, color=INK).encode(text=alt.Text("value:Q", format=digits))
@@ -75,7 +75,7 @@ def curves(
     domain = alt.Scale(domain=x_range, nice=False) if x_range else alt.Scale(zero=False, nice=False)
     across = alt.X("x:Q", title=x, scale=domain, axis=alt.Axis(grid=False, tickMinStep=1 if whole else 0))
     up = alt.Y("y:Q", title=y, scale=alt.Scale(domain=y_range, nice=False) if y_range else alt.Scale())
-    line: dict[str, Any] = {"strokeWidth": 2.2, "clip": True}
+    line: dict[str, Any] = {"strokeWidth": 2.2, "clip": not dots}
     if dots:
         line["point"] = alt.OverlayMarkDef(size=40, filled=True)
     if steps:
@@ -83,7 +83,7 @@ def curves(
     layers = []
     for thin in (True, False):
         part = [row for row in rows if (row["series"] == faint) == thin]
-        form = {**line, "strokeWidth": 1.0, "opacity": 0.45} if thin else line
+        form = {**line, "strokeWidth": 1.0, "opacity": 0.45, "point": False} if thin else line
         layers += [alt.Chart(alt.Data(values=part)).mark_line(**form).encode(x=across, y=up, color=colour(list(series)))] if part else []
     (left, right), top = x_range or bounds(row["x"] for row in rows), (y_range or bounds(row["y"] for row in rows))[1]
     for label, value in (levels or {}).items():
