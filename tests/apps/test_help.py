@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ulam import __version__
-from ulam.methods import catalogue, transforms
+from ulam.methods import catalogue, shipped, transforms
 
 from .conftest import Ulam
 
@@ -50,7 +50,7 @@ def test_help_names_every_method_and_every_flag_works(ulam: Ulam) -> None:
 def test_help_advertises_nothing_that_is_not_there(ulam: Ulam) -> None:
     page = ulam("--help").out
     verbs = {*re.findall(r"ulam ([a-z]+)", page)}
-    assert verbs == {"law", "methods", "recipe", "score", "train"}
+    assert verbs == {"audit", "law", "methods", "recipe", "score", "train"}
     assert not re.search(r"history|colour|color|--chat|--procedure|--trace|--show\b", page)
 
 
@@ -76,8 +76,10 @@ def louder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     source = source.replace("class Temperature", "class Louder").replace("from ...core", "from ulam.core").replace("Temperature: divide", "Louder: divide")
     (tmp_path / "louder.py").write_text(source)
     monkeypatch.setattr(transforms, "__path__", [*transforms.__path__, str(tmp_path)])
+    shipped.cache_clear()
     catalogue.cache_clear()
     yield
+    shipped.cache_clear()
     catalogue.cache_clear()
     sys.modules.pop("ulam.methods.transforms.louder", None)
 

@@ -2,6 +2,7 @@
 
     from dataclasses import dataclass
     import ulam
+    from ulam.core.arrays import namespace, row_max
     from ulam.methods import Transform, parameter
 
     @ulam.register
@@ -10,7 +11,7 @@
         h: float = parameter(float, "[0, inf)", neutral=0, fixed=True, help="nats that every token but the most likely ones loses")
 
         def apply(self, z, context):                  # rows of logits [B, V], NumPy or torch
-            return z - self.h * (z < z.max(-1, keepdims=True))
+            return namespace(z).where(z < row_max(z), z - self.h, z)
 
 From then on `lead=0.7` is a stage like any other. A package makes its methods known wherever it is installed by an entry
 point in the group `ulam.methods`, whose value is the module of one method: `lead = "my_package.lead"`. `ulam audit
@@ -126,9 +127,8 @@ def check_stage(stage: Any) -> None:
     what = getattr(stage, "__name__", repr(stage))
     if not isinstance(stage, type) or not issubclass(stage, (Transform, Chooser)):
         raise MethodError(f"{what} is no stage", fix="a subclass of ulam.methods.Transform, Constraint or Chooser")
-    settings = getattr(stage, "__dataclass_params__", None)
-    if settings is None or not settings.frozen:
-        raise MethodError(f"{what} is no frozen dataclass, so a recipe that holds it would be no value", fix="@dataclass(frozen=True)")
+    if "__dataclass_params__" not in vars(stage):
+        raise MethodError(f"{what} is no dataclass of its own, so its parameters would not be seen", fix="@dataclass(frozen=True)")
     if not WORD.fullmatch(stage.name):
         raise MethodError(f"{what} would be typed as {print_value(stage.name)}, which is no word", fix="name = ...")
     try:

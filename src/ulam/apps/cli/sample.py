@@ -63,6 +63,7 @@ def sample(
            ulam score TEXT [STAGE ...]   how surprising a text is, to the model and under a recipe
            ulam methods [NAME]           the stages there are, and what each does
            ulam recipe show STAGE ...    what a recipe does; as TOML, JSON or Python
+           ulam audit my_file:MyMethod   whether a method of your own keeps its claims
            ulam train TEXT ... -o DIR    a small model from text of your own
     """
     note = silent if quiet else say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 VERBS = {
+    "audit": "audit:audit",
     "sample": "sample:sample",
     "law": "law:law",
     "score": "score:score",

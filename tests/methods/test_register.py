@@ -1,0 +1,147 @@
+"""Methods of one's own: registered in this process, brought by an installed package, and the example that shows it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ulam
+from ulam import methods
+from ulam.core.errors import MethodError
+from ulam.methods import Transform, catalogue, find, parameter
+from ulam.methods.installed import installed
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    before = dict(methods.REGISTERED)
+    yield
+    methods.REGISTERED.clear()
+    methods.REGISTERED.update(before)
+    catalogue.cache_clear()
+
+
+@dataclass(frozen=True)
+class OneLess(Transform):
+    """One less: the last token loses a nats."""
+
+    a: float = parameter(float, "[0, inf)", neutral=0, help="nats")
+
+    def apply(self, z: Any, context: Any) -> Any:
+        out = z.copy()
+        out[:, -1] -= self.a
+        return out
+
+
+def test_a_registered_method_is_a_method_like_any_other() -> None:
+    assert ulam.register(OneLess) is OneLess
+    assert find("one_less").summary == "the last token loses a nats"
+    recipe = ulam.Recipe("one_less=0.7 top_k=2")
+    assert str(ulam.Recipe.from_toml(recipe.to_toml())) == "one_less=0.7 top_k=2"
+    assert recipe.distribution([0.0, 0.0, 0.0]).support.tolist() == [True, True, False]
+    assert ulam.law(ulam.load("abc"), "one_less=0.6931471805599453", max_tokens=1).map(lambda o: o.tokens[0]).prob(2) == pytest.approx(1 / 7, abs=1e-15)
+    assert "one_less" in catalogue()
+    kinds = [method.kind for method in catalogue().values()]
+    assert kinds == sorted(kinds, key=list(dict.fromkeys(kinds)).index)  # still kind by kind
+
+
+def test_the_same_name_again_replaces_ones_own() -> None:
+    ulam.register(OneLess)
+
+    @dataclass(frozen=True)
+    class Again(OneLess):
+        name = "one_less"
+
+        def apply(self, z: Any, context: Any) -> Any:
+            return z + np.arange(z.shape[-1]) * self.a
+
+    ulam.register(Again)
+    assert ulam.Recipe("one_less=1").distribution([0.0, 0.0]).probs[1] > 0.5
+
+
+class NotFrozen(Transform):
+    pass
+
+
+@dataclass(frozen=True)
+class Hidden(Transform):
+    a: float = 0.0
+
+
+@dataclass(frozen=True)
+class TopK(Transform):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("stage", "match"),
+    [
+        (int, "int is no stage"),
+        (3, "3 is no stage"),
+        (NotFrozen, "NotFrozen is no dataclass of its own"),
+        (Hidden, "must be declared with parameter"),
+        (TopK, "top_k is a method of ulam already"),
+    ],
+)
+def test_what_cannot_be_a_method(stage: Any, match: str) -> None:
+    with pytest.raises(MethodError, match=match) as caught:
+        ulam.register(stage)
+    assert caught.value.fix
+
+
+FILE = (ROOT / "examples" / "lead.py").read_text(encoding="utf-8")
+
+
+def package(folder: Path, name: str, point: str) -> None:
+    """An installed package as pip leaves it: a module, and metadata with an entry point."""
+    (folder / f"{name}.py").write_text(FILE, encoding="utf-8")
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[ulam.methods]\n{point}\n", encoding="utf-8")
+
+
+def test_an_installed_package_brings_its_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "their_lead", "lead = their_lead")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue.cache_clear()
+    assert installed()["lead"] == "their_lead"
+    assert str(ulam.Recipe("lead=0.5")) == "lead=0.5"
+    assert find("lead").claims[:2] == ("identity", "shift")
+
+
+def test_a_package_that_brings_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "their_other", "other = their_missing")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue.cache_clear()
+    with pytest.raises(MethodError, match=r"the entry point other in ulam\.methods, their_missing, holds no method"):
+        catalogue()
+
+
+def test_no_package_costs_no_library() -> None:
+    code = "import sys, ulam.methods; ulam.methods.catalogue(); assert 'importlib.metadata' not in sys.modules"
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    code = f"import sys; sys.path += {sys.path!r}\n{code}"  # without site packages' own imports
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_runs_and_passes_its_audit() -> None:
+    environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": "", "COLUMNS": "100"}
+    done = subprocess.run([sys.executable, str(ROOT / "examples" / "lead.py")], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("lead=0.7 top_p=0.9 r-")
+    command = [sys.executable, "-m", "ulam", "audit", "lead:Lead", "--inputs", "60"]
+    audit = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=ROOT / "examples")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert "✗" not in audit.stdout
+    assert "passed 1" in audit.stdout
