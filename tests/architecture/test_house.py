@@ -68,7 +68,7 @@ def test_a_method_has_one_name(method: Method) -> None:
     folder, base = {"transform": ("transforms", Transform), "constraint": ("constraints", Constraint), "chooser": ("choosers", Chooser)}[method.kind]
     assert issubclass(method.stage, base)
     assert module.__name__ == f"ulam.methods.{folder}.{method.name}"
-    simple = {dict: {}, list: [0], bool: True}
+    simple = {dict: {}, list: [0], bool: True, float: 0.5}
     assert str(method.stage(**{p.name: simple.get(p.kind, 1) for p in parameters(method.stage) if p.required or p.first})).startswith(method.name)
 
 

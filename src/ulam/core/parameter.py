@@ -162,7 +162,7 @@ class Parameter:
             hint = "" if near is None else f". Nearest allowed value: {print_value(self.kind(near) if math.isfinite(near) else near)}"
             if near is not None and near == self.neutral:
                 hint += " (neutral: the stage does nothing)"
-            elif self.neutral is not MISSING and number < self.range.low:
+            elif self.neutral is not MISSING and number <= self.range.low:
                 hint += f". To switch it off: {print_value(self.neutral)}"
             if self.range.text == "[0, 1]" and 1 < number <= 100:
                 hint += f". For {print_value(number)} % write {self.at(stage)}={print_value(number / 100)}"
