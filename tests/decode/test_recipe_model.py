@@ -13,11 +13,11 @@ import pytest
 
 import ulam
 from ulam.core.context import Context
-from ulam.core.errors import NoGlobalForm, StaleState
+from ulam.core.errors import NoGlobalForm, StaleState, UsageError
 from ulam.core.method import Transform
 from ulam.core.noise import Purpose
 from ulam.decode.recipe_model import RecipeModel
-from ulam.models import Table, Tree, alphabet
+from ulam.models import CachedModel, Table, Tree, alphabet
 from ulam.recipe import Recipe
 
 from .checks import irregular
@@ -276,6 +276,34 @@ def test_a_row_that_the_recipe_empties_says_so() -> None:
     state, logits = model.prefill([[], [0]])
     assert np.isneginf(logits).all()
     assert {row: type(error).__name__ for row, error in state.failures.items()} == {0: "EmptySupport", 1: "EmptySupport"}
+
+
+@pytest.mark.parametrize("recipe", ["presence_penalty=1", "temperature=linear(1, 2, over=3)"])
+def test_what_tells_prompt_and_generated_apart_is_not_remembered_by_tokens_alone(recipe: str) -> None:
+    """A prefix that is read anew would be all prompt; and the bits of a row do depend on how its tokens came."""
+    with pytest.raises(UsageError, match="tells prompt and generated tokens apart") as caught:
+        CachedModel(RecipeModel(D, recipe))
+    assert "RecipeModel(CachedModel(model), recipe)" in (caught.value.fix or "")
+    assert RecipeModel(D, recipe).capabilities == frozenset()
+    with pytest.raises(UsageError):
+        CachedModel(RecipeModel(RecipeModel(D, recipe), "top_k=2"))
+    for same in ("presence_penalty=0", "temperature=0.5 top_k=2", ""):
+        assert CachedModel(RecipeModel(D, same)).capabilities == {"batch_invariant"}
+
+
+def test_a_product_of_a_product_has_one_history() -> None:
+    """What counts as generated outside counts as generated inside: of xy with one token generated only y was, and loses e^-1."""
+    even = Table({}, alphabet("xy"), otherwise=lambda prefix: (0.5, 0.5), fingerprint="even")
+    outer = RecipeModel(RecipeModel(even, "presence_penalty=1"), "temperature=2")
+    low = math.exp(-0.5) / (1 + math.exp(-0.5))
+    assert read(outer, [0, 1], generated=1)[0] == pytest.approx((1 - low, low), abs=1e-15)
+    assert read(outer, [0, 1])[0] == pytest.approx((0.5, 0.5), abs=1e-15)
+
+
+@pytest.mark.parametrize("generated", [[3], [-1], [], [1, 1]])
+def test_no_more_tokens_are_generated_than_there_are(generated: list[int]) -> None:
+    with pytest.raises(UsageError, match=r"for prompts of \[2\] tokens"):
+        RecipeModel(D, "top_k=2").prefill([[0, 0]], generated=generated)
 
 
 def test_its_name_and_fingerprint_say_what_it_is() -> None:

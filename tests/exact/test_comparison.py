@@ -99,6 +99,15 @@ def test_texts_have_the_probability_that_the_loop_gives_them(recipe: str) -> Non
     }
 
 
+def test_a_model_that_is_a_product_itself_is_compared_by_what_was_generated() -> None:
+    """With the budget for one law alone the texts are evaluated under the other, and all of them after "a" are generated."""
+    model = RecipeModel(IID((0.5, 0.3, 0.2)), "presence_penalty=1")
+    whole, part = (compare(model, "top_k=2", "temperature=0.7", "a", 3, max_paths=paths) for paths in (27, 26))
+    assert (whole.unlisted is None, part.unlisted is None) == (True, False)
+    assert part.probs == pytest.approx(whole.probs, abs=1e-15)
+    assert part.total_variation == pytest.approx(whole.total_variation, abs=1e-14)
+
+
 def test_a_text_that_ended_in_error_has_a_probability_only_where_the_model_fails() -> None:
     class Failing(Table):
         probs = None  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Array, keep, like, log_softmax, namespace, row_max, row_sum, support, take_rows, to_numpy
 from ..core.context import Context, History
-from ..core.errors import NoGlobalForm
+from ..core.errors import NoGlobalForm, UsageError
 from ..methods import claims_of
 from ..models.protocol import LanguageModel, State, TokenIds
 from ..models.state import OnceState
@@ -41,7 +41,8 @@ class RecipeModel:
 
     Logits are log q, nats, [B, V]; `-inf` for what the recipe removes. A stage that tosses a coin gives the mixture. A row
     that the recipe empties is `-inf` throughout; why is in `state.failures`. What is read by `prefill` is prompt and what is
-    stepped is generated, and a recipe may tell them apart; so what is remembered of it is the model inside: RecipeModel(CachedModel(model), recipe).
+    stepped is generated, and a recipe may tell them apart (`splits_history`): then a row depends on how its tokens came, and what
+    is remembered of it is the model inside: RecipeModel(CachedModel(model), recipe).
     """
 
     def __init__(self, model: LanguageModel, recipe: str | Recipe):
@@ -53,15 +54,18 @@ class RecipeModel:
             raise NoGlobalForm(what, stage=self.recipe.chooser.name, fix="a recipe without a coin, or another chooser")
         self.name, self.vocabulary, self.context_limit = f"{model.name} x {self.recipe}", model.vocabulary, model.context_limit
         self.fingerprint = digest(model.fingerprint, self.recipe.id)
-        self.capabilities = model.capabilities & {"batch_invariant"}
+        self.splits_history = splits_history(self.recipe) or bool(getattr(model, "splits_history", False))
+        self.capabilities = model.capabilities & ({"batch_invariant"} if not self.splits_history else frozenset())
 
     def __repr__(self) -> str:
         return f"RecipeModel({self.name})"
 
     def prefill(self, prompts: Sequence[TokenIds], *, generated: Sequence[int] | None = None) -> tuple[RecipeState, Array]:
-        """As every model's. With `generated`, so many of a row's last tokens count as generated, not as prompt."""
-        inner, z = self.model.prefill(prompts)
+        """As every model's. With `generated`, so many of a row's last tokens count as generated, not as prompt. Raises `UsageError`."""
         counts = [0] * len(prompts) if generated is None else generated
+        if len(counts) != len(prompts) or not all(0 <= n <= len(tokens) for n, tokens in zip(counts, prompts, strict=True)):
+            raise UsageError(f"generated={list(counts)} for prompts of {[len(tokens) for tokens in prompts]} tokens", fix="a number for each, 0 to its length")
+        inner, z = self.model.prefill(prompts, generated=counts) if isinstance(self.model, RecipeModel) else self.model.prefill(prompts)
         rows = [History(tuple(tokens[: len(tokens) - n]), tuple(tokens[len(tokens) - n :])) for tokens, n in zip(prompts, counts, strict=True)]
         return self._law(RecipeState(inner, z, rows, [self._carried(row) for row in rows] if self.carries else ()))
 
@@ -146,3 +150,10 @@ def check_global_form(recipe: Recipe) -> None:
         if "shift" not in claims_of(stage):
             what = f"{stage.name} depends on a constant added to the logits, so a text has no one weight under {recipe}"
             raise NoGlobalForm(what, stage=stage.name, fix="the recipe's own law, q; or another stage")
+
+
+def splits_history(recipe: Recipe) -> bool:
+    """Whether the same tokens may have another law when more of them are prompt: a stage looks at them, or at how many were generated."""
+    stages = [stage for stage in recipe.written if not stage.neutral(1).all()]
+    carries = recipe.chooser.init(History()) is not None
+    return carries or any("history" not in claims_of(stage) or stage.scheduled for stage in stages)

@@ -33,7 +33,8 @@ class CachedModel(PrefixModel):
 
     A state holds token tuples only. What a prefix needs is a step from the inner state of the prefix before it, if that is
     one of the last `STATES` rows, else a prefill; rows of one call go together where their states are together. `misses`
-    counts the prefixes that were evaluated. Errors are those of `model`.
+    counts the prefixes that were evaluated. Errors are those of `model`. Raises `UsageError` for a model whose rows depend on
+    more than their tokens (a recipe that tells prompt and generated apart).
     """
 
     def __init__(self, model: LanguageModel, max_entries: int | None = None):
@@ -41,6 +42,9 @@ class CachedModel(PrefixModel):
             max_entries = max(1, 2**28 // (8 * len(model.vocabulary)))
         if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
             raise UsageError(f"max_entries={max_entries!r} is not a number of rows", fix="a whole number from 1 on")
+        if getattr(model, "splits_history", False):
+            what = f"{model.name} tells prompt and generated tokens apart, so a row of tokens has no one row of logits to remember"
+            raise UsageError(what, fix="remember the model inside: RecipeModel(CachedModel(model), recipe)")
         self.model, self.max_entries, self.misses = model, max_entries, 0
         self.name, self.vocabulary, self.context_limit, self.fingerprint = model.name, model.vocabulary, model.context_limit, model.fingerprint
         self.capabilities = model.capabilities & {"batch_invariant"}
