@@ -39,7 +39,7 @@ def test_it_is_a_language_model(tiny: Llama, tiny_folder: Path) -> None:
     assert isinstance(tiny, LanguageModel)
     assert (tiny.name, tiny.context_limit, len(tiny.vocabulary)) == (str(tiny_folder), 256, SIZE)
     assert (tiny.vocabulary.start, tiny.vocabulary.ends) == (0, (0,))
-    assert tiny.capabilities == {"batch_invariant", "extend"}
+    assert tiny.capabilities == {"batch_invariant", "extend", "layer_logits"}
     state, logits = tiny.prefill([[0], [0, 5]])
     assert logits.dtype == np.float32
     assert logits.shape == (2, SIZE)
@@ -260,3 +260,44 @@ def test_thread_counts_are_as_before(tiny: Llama, monkeypatch: pytest.MonkeyPatc
     assert threads() == before
     assert all(number == 1 for each in inside for number in each)
     assert all(np.array_equal(text, texts[0]) for text in texts)
+
+
+def layers_of(model: Llama, text: Sequence[int], read: int) -> NDArray[np.float32]:
+    """What all layers but the last say after a text of which the first `read` tokens are one prompt."""
+    state, _ = model.prefill([text[:read]])
+    for token in text[read:]:
+        state, _ = model.step(state, [token])
+    return model.layer_logits(state, [0, 1])[:, 0]
+
+
+def test_what_a_layer_says_depends_on_the_row_alone(tiny: Llama) -> None:
+    text, mate = TEXT[:70], TEXT[100:103]
+    expected = layers_of(tiny, text, 1)
+    assert expected.shape == (2, SIZE)
+    assert not np.array_equal(expected[0], expected[1])
+    for read in (63, 64, 65, 70):
+        assert np.array_equal(layers_of(tiny, text, read), expected)
+    state, _ = tiny.prefill([mate, text[:69]])
+    state, _ = tiny.step(state, [5, text[69]])
+    assert np.array_equal(tiny.layer_logits(state, [0, 1])[:, 1], expected)
+    forks = tiny.select(state, [1, 0, 1])
+    tiny.step(state, [7, 7])
+    for row in (0, 2):
+        assert np.array_equal(tiny.layer_logits(forks, [1, 0])[::-1, row], expected)
+    with pytest.raises(StaleState):
+        tiny.layer_logits(state, [0])
+
+
+def test_what_a_layer_says_after_extend(tiny: Llama) -> None:
+    text = TEXT[:70]
+    state, _ = tiny.prefill([text[:3], text[:4]])
+    state, _ = tiny.extend(state, [text[3:69], text[4:70]])
+    assert np.array_equal(tiny.layer_logits(state, [0, 1])[:, 1], layers_of(tiny, text, 1))
+    state, _ = tiny.extend(state, np.zeros((2, 0), np.int64))
+    assert np.array_equal(tiny.layer_logits(state, [0, 1])[:, 1], layers_of(tiny, text, 1))
+
+
+def test_layer_0_is_the_embedding_of_the_last_token(tiny: Llama) -> None:
+    """Without a layer nothing but the last token can matter."""
+    (one, other), _ = (tiny.layer_logits(tiny.prefill([[0, 9], [3, 4, 9]])[0], [layer])[0] for layer in (0, 1))
+    assert np.array_equal(one, other)

@@ -68,6 +68,21 @@ def worst(model: Llama, expected: Callable[[list[int]], NDArray[np.float32]]) ->
     return float(max(found))
 
 
+@pytest.mark.parametrize("shape", ["tiny", "a head of its own", "every query its key"])
+def test_layer_logits(shape: str, tmp_path: Path) -> None:
+    """The hidden states of transformers, through its last norm and its output matrix."""
+    folder = write_tiny(tmp_path, 7, **SHAPES[shape])
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = open_llama(folder)
+    state, _ = model.prefill(PROMPTS)
+    found = model.layer_logits(state, range(model.layers))
+    for row, prompt in enumerate(PROMPTS):
+        with torch.inference_mode():
+            hidden = network(torch.tensor([prompt]), output_hidden_states=True).hidden_states
+            expected = [network.lm_head(network.model.norm(hidden[layer][0, -1])).numpy() for layer in range(model.layers)]
+        assert np.abs(found[:, row] - expected).max() < CLOSE
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_logits(shape: str, tmp_path: Path) -> None:
     folder = write_tiny(tmp_path, 7, **SHAPES[shape])
@@ -129,7 +144,9 @@ def turn_neighbours(model: Llama, patch: pytest.MonkeyPatch) -> None:
 def one_position_late(model: Llama, patch: pytest.MonkeyPatch) -> None:
     """a step takes the position of the token before it for its own, so the two stand at one place"""
     forward = Llama._forward
-    patch.setattr(Llama, "_forward", lambda self, ids, at, longest, cache: forward(self, ids, at - (len(at) == cache.shape[1]) * (at > 0), longest, cache))
+    patch.setattr(
+        Llama, "_forward", lambda self, ids, at, longest, cache, hidden: forward(self, ids, at - (len(at) == cache.shape[1]) * (at > 0), longest, cache, hidden)
+    )
 
 
 def last_token_twice(model: Llama, patch: pytest.MonkeyPatch) -> None:

@@ -40,10 +40,10 @@ CHUNK = 64  # prompt tokens that go through the network together
 
 
 class LlamaState(OnceState):
-    """Keys and values of every row, and how many positions each has."""
+    """Keys and values of every row, how many positions each has, and what goes into every layer at its last one: hidden [layers, B, hidden]."""
 
-    def __init__(self, cache: Floats, lengths: NDArray[np.int64], longest: int):
-        self.cache, self.lengths, self.longest = cache, lengths, longest
+    def __init__(self, cache: Floats, lengths: NDArray[np.int64], longest: int, hidden: Floats):
+        self.cache, self.lengths, self.longest, self.hidden = cache, lengths, longest, hidden
 
 
 class Layer(NamedTuple):
@@ -87,12 +87,13 @@ def linear(x: Floats, matrix: Floats) -> Floats:
 class Llama:
     """A checkpoint as a language model. Raises `ModelError` for weights that are missing, misshapen or not finite."""
 
-    capabilities = frozenset({"batch_invariant", "extend"})
+    capabilities = frozenset({"batch_invariant", "extend", "layer_logits"})
 
     def __init__(self, checkpoint: Checkpoint):
         self.config = c = checkpoint.config
         weights = checkpoint.weights()
         self._embedding = weights.take("model.embed_tokens.weight", c.vocabulary, c.hidden)
+        self.layers = c.layers
         self._layers = [read_layer(weights, number, c) for number in range(c.layers)]
         shared = c.tied and "lm_head.weight" not in weights
         head = self._embedding if shared else weights.take("lm_head.weight", c.vocabulary, c.hidden)
@@ -119,11 +120,12 @@ class Llama:
         longest = int(lengths.max(initial=0))
         cache = self._new_cache(len(rows), longest // BLOCK + 1)
         last = np.zeros((len(rows), self.config.hidden), np.float32)
+        hidden = np.zeros((self.layers, *last.shape), np.float32)
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             for number, ids in enumerate(rows):
-                for x in self._chunks(ids, 0, cache[:, number : number + 1]):
+                for x in self._chunks(ids, 0, cache[:, number : number + 1], hidden[:, number : number + 1]):
                     last[number] = x[-1]
-            return LlamaState(cache, lengths, longest), linear(self._unit(last), self._head)
+            return LlamaState(cache, lengths, longest, hidden), linear(self._unit(last), self._head)
 
     def step(self, state: LlamaState, tokens: Sequence[int] | Array) -> tuple[LlamaState, Array]:
         """Logits [B, V] float32 after one more token a row; consumes `state`.
@@ -132,10 +134,11 @@ class Llama:
         """
         state.check()
         ids = token_ids(tokens, len(self.vocabulary), len(state.lengths))
+        hidden = state.hidden
         cache, lengths, longest = self._room(state, 1)
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            x = self._forward(ids, lengths, longest, cache)
-            return LlamaState(cache, lengths + 1, longest), linear(self._unit(x), self._head)
+            x = self._forward(ids, lengths, longest, cache, hidden)
+            return LlamaState(cache, lengths + 1, longest, hidden), linear(self._unit(x), self._head)
 
     def extend(self, state: LlamaState, tokens: Sequence[TokenIds] | Array) -> tuple[LlamaState, Array]:
         """Logits [B, K, V] float32 after each of K more tokens a row, ids [B, K], the bits of K steps; consumes `state`.
@@ -144,15 +147,25 @@ class Llama:
         """
         state.check()
         ids = token_rows(tokens, len(self.vocabulary), len(state.lengths))
+        hidden = state.hidden
         cache, lengths, longest = self._room(state, ids.shape[1])
         logits = np.zeros((*ids.shape, len(self.vocabulary)), np.float32)
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             for number, (more, length) in enumerate(zip(ids, lengths.tolist(), strict=True)):
                 at = 0
-                for x in self._chunks(more, length, cache[:, number : number + 1]):
+                for x in self._chunks(more, length, cache[:, number : number + 1], hidden[:, number : number + 1]):
                     logits[number, at : at + len(x)] = linear(self._unit(x), self._head)
                     at += len(x)
-        return LlamaState(cache, lengths + ids.shape[1], longest), logits
+        return LlamaState(cache, lengths + ids.shape[1], longest, hidden), logits
+
+    def layer_logits(self, state: LlamaState, layers: Sequence[int]) -> Array:
+        """Logits [len(layers), B, V] float32 of the next token if the network had only so many layers, 0 up to all but one; keeps `state`.
+
+        The hidden state after them goes through the last norm and the output matrix. Raises `StaleState`.
+        """
+        state.check()
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            return np.stack([linear(self._unit(state.hidden[layer]), self._head) for layer in layers])
 
     def select(self, state: LlamaState, rows: Sequence[int] | Array) -> LlamaState:
         """Row i of the result is a copy of row `rows[i]`. Raises `StaleState`."""
@@ -163,10 +176,10 @@ class Llama:
         cache = self._new_cache(len(numbers), longest // BLOCK + 1)
         for place, number in enumerate(numbers):
             cache[:, place, :, : state.cache.shape[3]] = state.cache[:, number, :, : cache.shape[3]]
-        return LlamaState(cache, lengths, longest)
+        return LlamaState(cache, lengths, longest, state.hidden[:, numbers])
 
     def release(self, state: LlamaState) -> None:
-        state.live, state.cache = False, np.zeros(0)
+        state.live, state.cache, state.hidden = False, np.zeros(0), np.zeros(0)
 
     def _room(self, state: LlamaState, more: int) -> tuple[Floats, NDArray[np.int64], int]:
         """Cache with a place for `more` tokens a row, lengths before them and the greatest after them; consumes `state` unless there is no room."""
@@ -189,14 +202,14 @@ class Llama:
         """Every row over its length. The sqrt(hidden) that makes it the root mean square is in the matrices."""
         return x / np.sqrt(np.matmul(x[:, None], x[:, :, None])[:, 0] + self._eps)
 
-    def _chunks(self, ids: NDArray[np.int64], first: int, cache: Floats) -> Iterator[Floats]:
+    def _chunks(self, ids: NDArray[np.int64], first: int, cache: Floats, hidden: Floats) -> Iterator[Floats]:
         """`_forward` of one row's tokens from position `first` on, a chunk at a time."""
         for at in range(0, len(ids), CHUNK):
             chunk = ids[at : at + CHUNK]
-            yield self._forward(chunk, np.arange(first + at, first + at + len(chunk)), first + at + len(chunk), cache)
+            yield self._forward(chunk, np.arange(first + at, first + at + len(chunk)), first + at + len(chunk), cache, hidden)
 
-    def _forward(self, ids: NDArray[np.int64], positions: NDArray[np.int64], longest: int, cache: Floats) -> Floats:
-        """The last layer's [n, hidden] of n tokens at their positions, all below `longest`; writes their keys and values.
+    def _forward(self, ids: NDArray[np.int64], positions: NDArray[np.int64], longest: int, cache: Floats, hidden: Floats) -> Floats:
+        """The last layer's [n, hidden] of n tokens at their positions, all below `longest`; writes their keys and values, and the last one's `hidden`.
 
         One new token of each of the n rows of `cache`, or n tokens of its only row.
         """
@@ -207,7 +220,8 @@ class Llama:
         future = np.where(np.arange(blocks * BLOCK) > positions[:, None], np.float32(-np.inf), np.float32(0)).reshape(n, 1, 1, blocks, BLOCK)
         turn = np.exp(positions[:, None, None] * self._angles).astype(np.complex64)
         x = self._embedding[ids]
-        for layer, held in zip(self._layers, cache, strict=True):
+        for layer, held, kept in zip(self._layers, cache, hidden, strict=True):
+            kept[:] = x[n - len(kept) :]
             y = linear(self._unit(x), layer.qkv).reshape(n, H + 2 * G, D)
             turned = y[:, : H + G].view(np.complex64)
             turned *= turn

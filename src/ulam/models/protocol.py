@@ -28,7 +28,7 @@ class LanguageModel(Protocol):
     context_limit  the most tokens a row may hold, prompt included, or None
     fingerprint    changes when weights or tokenizer change
     capabilities   of: "batch_invariant" (the bits of a row depend neither on its batch nor on how its tokens came, by
-                   prefill, step or extend), "extend" (the model has the call below)
+                   prefill, step or extend), "extend", "layer_logits" (the model has the call below)
 
     Rules. The logits of a row depend on that row's tokens only. Logits may be `-inf` (impossible) but not NaN or
     +inf, and not all `-inf`. A state that was stepped, extended or released may not be used again: `StaleState`. A call that
@@ -38,6 +38,8 @@ class LanguageModel(Protocol):
 
     extend(state, tokens) -> (state, logits)   K more tokens a row, ids [B, K], and the logits [B, K, V] after each of them, at
                   once; consumes `state`. A model that has it says "extend"; for all others `models.extend` takes K steps.
+    layer_logits(state, layers) -> logits   [len(layers), B, V] of the next token, by the output head on the hidden state after so many
+                  layers, numbers from 0 to `model.layers` - 1; `state` stays valid. A model that has it says "layer_logits".
     probs(prefix) -> tuple   the probabilities of the next token after a prefix, V `Fraction`s or V floats, exactly as a
                   table was given them: what laws in rational numbers are worked out from.
     """

@@ -18,7 +18,7 @@ from .report import ConformanceError, Report
 from .subject import Inapplicable, probabilities
 from .trial import Text, Trial, shown
 
-CAPABILITIES = {"batch_invariant", "extend"}
+CAPABILITIES = {"batch_invariant", "extend", "layer_logits"}
 REACH = 1024  # tokens; a longer context is not tried to its end
 LEAVES = 729  # texts of three tokens that are enumerated
 WALK = 99  # the stream of the text that fills a context
@@ -71,7 +71,10 @@ def form(model: Any) -> int:
         (lambda: isinstance(model.fingerprint, str) and len({model.fingerprint for _ in range(2)}) == 1, "the fingerprint is not one text"),
         (lambda: model.context_limit is None or (type(model.context_limit) is int and model.context_limit > 0), "context_limit is not a number of tokens"),
         (lambda: isinstance(model.capabilities, frozenset) and model.capabilities <= CAPABILITIES, f"capabilities are not a frozenset of {capabilities}"),
-        (lambda: "extend" not in model.capabilities or callable(getattr(model, "extend", None)), 'it declares "extend" and has no such call'),
+        *(
+            (lambda call=call: call not in model.capabilities or callable(getattr(model, call, None)), f'it declares "{call}" and has no such call')
+            for call in ("extend", "layer_logits")
+        ),
     ]
     return asserted(model, "form", rules)
 
