@@ -15,7 +15,7 @@ from ...methods import ALIASES, Method, catalogue
 
 PANEL = "Stages"
 
-MODELS = "stories, abc, a table (x.json), or a checkpoint's directory ($ULAM_MODEL, else stories)"
+MODELS = "stories, abc, a table (x.json), a directory ($ULAM_MODEL, else stories)"
 ModelFlag: TypeAlias = Annotated[str, typer.Option("-m", "--model", metavar="MODEL", envvar="ULAM_MODEL", help=MODELS)]
 RecipeFlag: TypeAlias = Annotated[str | None, typer.Option("-r", "--recipe", metavar="RECIPE", help="the recipe as one text, or a .toml or .json file")]
 QuietFlag: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="only errors on standard error")]

@@ -58,13 +58,10 @@ def sample(
       ulam "Once upon a time" --json > run.json            every token with its probabilities
       cat letter.txt | ulam - -m ./my-model                text from a pipe, a model of your own
 
-    Usage: ulam [sample] PROMPT [STAGE ...] [FLAGS]
-           ulam law [STAGE ...]          every text a recipe can say, with its exact probability
-           ulam score TEXT [STAGE ...]   how surprising a text is, to the model and under a recipe
-           ulam methods [NAME]           the stages there are, and what each does
-           ulam recipe show STAGE ...    what a recipe does; as TOML, JSON or Python
-           ulam audit my_file:MyMethod   whether a method of your own keeps its claims
-           ulam train TEXT ... -o DIR    a small model from text of your own
+    Usage: ulam [sample] PROMPT [STAGE ...] [FLAGS]; also, each with its --help:
+      law STAGE ...      every text, exactly       score TEXT          how surprising a text is
+      methods [NAME]     what each stage does      recipe show STAGE   a recipe as TOML, JSON, Python
+      audit file:Method  a method of your own      train TEXT -o DIR   a small model of your own
     """
     note = silent if quiet else say
     typed = Typed(context, words or [], prompt, file)
