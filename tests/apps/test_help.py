@@ -88,7 +88,7 @@ def louder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("louder")
 def test_a_new_method_file_appears_everywhere(ulam: Ulam) -> None:
-    assert " louder " in ulam("--help").out
+    assert "louder" in ulam("--help").out.split()
     assert "  louder=T " in ulam("methods").out
     assert ulam("methods", "louder").out.startswith("louder  transform: divide the logits")
     assert "louder" in [each["name"] for each in json.loads(ulam("methods", "--json").out)["methods"]]

@@ -299,8 +299,9 @@ def test_outcomes_that_cannot_be_counted() -> None:
 def test_what_is_no_procedure() -> None:
     with pytest.raises(UsageError, match="neither a procedure nor a model"):
         ulam.law("abc")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="brings its own recipe"):
-        ulam.law(lambda noise: 1, "top_k=2")
+    for given in ({"recipe": "top_k=2"}, {"prompt": "a"}, {"max_tokens": 3}, {"stop": "a"}):
+        with pytest.raises(UsageError, match="brings its own recipe"):
+            ulam.law(lambda noise: 1, **given)  # type: ignore[arg-type]
 
 
 def test_progress_is_told() -> None:

@@ -54,6 +54,14 @@ def test_probability_of_an_outcome_and_of_an_event() -> None:
     assert EXACT.mode() == "a"
     assert EXACT.surprisal("c") == 3 * LN2
     assert EXACT.surprisal("nothing") == math.inf
+    assert FLOAT.map(len).prob(7.0) == 0
+    for ask in (EXACT.prob, EXACT.surprisal):
+        with pytest.raises(UsageError, match="3 is no outcome of this law, which is of str"):
+            ask(3)
+    with pytest.raises(UsageError, match="which is of Outcome") as caught:
+        Law({Outcome((0,), "length"): 1.0}).prob("a")
+    assert "law.map(law.text)" in (caught.value.fix or "")
+    assert Law({Outcome((0, 1, 2), "length"): F(1)}).mean(len) == 3
 
 
 @pytest.mark.parametrize("probs", [{"a": 0.5}, {"a": F(1, 2), "b": F(1, 3)}, {"a": 0.5, "b": 0.5 + 1e-9}, {"a": math.nan}, {}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,15 +16,22 @@ from .distances import entropy, hellinger, kl, renyi, samples_to_tell
 Number: TypeAlias = float | Fraction
 
 
-class Outcome(NamedTuple):
-    """A text as a law counts it: its tokens, the end token included, and why it has no more (`stop`, `length`, `constraint`, `error`)."""
+@dataclass(frozen=True, order=True)
+class Outcome:
+    """A text as a law counts it: its tokens, the end token included, and why it has no more (`stop`, `length`, `constraint`, `error`).
+
+    Its length is the number of its tokens.
+    """
 
     tokens: tuple[int, ...]
     finish_reason: str
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
     @property
     def failed(self) -> bool:
-        """Whether it has no more tokens because there was no next one."""
+        """Whether there was no token to go on with."""
         return self.finish_reason in ("constraint", "error")
 
 
@@ -101,8 +109,8 @@ class Law:
     # one law
 
     def prob(self, outcome: Any) -> Number | Interval:
-        """Probability of an outcome; 0.0 for an unknown one."""
-        return self._bounded(self._probs.get(outcome, 0.0))
+        """Probability of an outcome; 0.0 for one that does not occur. Raises `UsageError` for what is no outcome of this law's kind."""
+        return self._bounded(self._at(outcome, self._probs))
 
     def mass(self, predicate: Callable[[Any], bool]) -> Number | Interval:
         """Probability of an event: of all outcomes for which `predicate` is true."""
@@ -117,7 +125,7 @@ class Law:
 
     def surprisal(self, outcome: Any) -> float:
         """-ln of its probability, nats."""
-        p = self._known("surprisal").get(outcome, 0.0)
+        p = self._at(outcome, self._known("surprisal"))
         return -math.log(p) if p else math.inf
 
     def entropy(self) -> float:
@@ -219,6 +227,15 @@ class Law:
         return to_html(self)
 
     # inside
+
+    def _at(self, outcome: Any, probs: Mapping[Any, Number]) -> Number:
+        """The probability of an outcome, 0.0 for an unknown one of the same type."""
+        kinds = {type(each) for each in probs}
+        if outcome not in probs and kinds and type(outcome) not in kinds and not (isinstance(outcome, (int, float)) and kinds & {int, float}):
+            names = " and ".join(sorted(kind.__name__ for kind in kinds))
+            told = "law.map(law.text).prob(...) counts texts" if Outcome in kinds else "an outcome of law.outcomes"
+            raise UsageError(f"{outcome!r} is no outcome of this law, which is of {names}", fix=told)
+        return probs.get(outcome, 0.0)
 
     def _partial(self, name: str) -> UsageError:
         what = f"{name} is not known: {self.uncovered:.3g} of the law is not covered"

@@ -48,7 +48,7 @@ def law(
     subject: Procedure | LanguageModel,
     recipe: str | Recipe | None = None,
     prompt: Prompt = "",
-    max_tokens: int = 3,
+    max_tokens: int | None = None,
     *,
     stop: str | Sequence[str] = (),
     of: Count | None = None,
@@ -61,11 +61,14 @@ def law(
     """The exact law of what a procedure returns, by running it once for every way its random choices can fall.
 
     subject       `law(procedure)`: a function of a noise that draws from it alone, such as
-                  `lambda noise: ulam.sample(model, prompt, recipe, n=2, noise=noise)`.
+                  `lambda noise: ulam.sample(model, prompt, recipe, n=2, noise=noise)`. Every choice has an address: a second
+                  run of `sample` takes another `sequence=`, a coin is `noise.bernoulli(0.3, Address(0, 0, Purpose.accept))` with
+                  the names of `ulam.core.noise`.
                   `law(model, recipe, prompt, max_tokens, stop=...)`: that procedure for one sample; it is the library's own
                   loop that is enumerated.
                   `law(model, None, prompt, max_tokens)`: the model's texts by walking its tree, with no algorithm; in
                   fractions if the model is a table of fractions
+    max_tokens    most tokens of a text (3)
     of            result to the outcome that is counted. Without it a sample is counted as `Outcome(tokens, finish_reason)`,
                   several samples as the tuple of theirs, and anything else as itself
     max_paths     the most ways that are tried (1 000 000); a recipe that has more is refused before the first
@@ -83,9 +86,11 @@ def law(
     limits = Limits(max_depth, max_outcomes)
     if not hasattr(subject, "prefill"):
         if not callable(subject):
-            raise UsageError(f"{subject!r} is neither a procedure nor a model", fix="ulam.law(lambda noise: ulam.sample(model, prompt, recipe, noise=noise))")
-        if recipe is not None or prompt or stop:
-            raise UsageError("a procedure brings its own recipe and prompt", fix="ulam.law(procedure), or ulam.law(model, recipe, prompt, max_tokens)")
+            drawn = "ulam.law(lambda noise: ulam.sample(model, prompt, recipe, noise=noise))"
+            loaded = f"ulam.law(ulam.load({subject!r}), recipe)" if isinstance(subject, str) else drawn
+            raise UsageError(f"{subject!r} is neither a procedure nor a model", fix=loaded)
+        if recipe is not None or prompt or stop or max_tokens is not None:
+            raise UsageError("a procedure brings its own recipe, prompt and length", fix="ulam.law(procedure), or ulam.law(model, recipe, prompt, max_tokens)")
         procedure = subject
         return enumerated(lambda noise, n: [procedure(noise)], of or counted, limits, max_paths, partial, watch)
     model = remembering(cast(LanguageModel, subject))
@@ -93,7 +98,7 @@ def law(
     if len(prompts) != 1:
         what = f"a law is of one prompt, and there are {len(prompts)}"
         raise UsageError(what, fix="a procedure: ulam.law(lambda noise: ulam.sample(model, prompts, recipe, noise=noise))")
-    length = read_count(max_tokens, "max_tokens", 0)
+    length = 3 if max_tokens is None else read_count(max_tokens, "max_tokens", 0)
     chosen = Recipe(recipe or "")
     if not partial:
         check_size(model if isinstance(model, RecipeModel) and recipe is None else RecipeModel(model, chosen), prompts[0], length, max_paths, read_stop(stop))

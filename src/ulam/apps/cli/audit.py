@@ -32,7 +32,8 @@ def audit(
       ulam audit my_pkg.my_file:MyMethod   a stage class of your own, imported from here
       ulam audit min_p                     a method of the catalogue
 
-    Every check names what it asserts; a failing one shows the smallest input found that breaks it. Exit 6 if one fails.
+    Every check names what it asserts; a failing one shows the smallest input found that breaks
+    it. The exit code is 6 if one fails.
 
     Usage: ulam audit TARGET [FLAGS]
     """
