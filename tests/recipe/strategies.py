@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ulam.core.errors import OutOfRange
-from ulam.core.method import Stage
+from ulam.core.method import Chooser, Stage
 from ulam.core.parameter import Parameter, parameters
 from ulam.core.values import TOKEN_WORDS, Call, Word
 from ulam.methods import catalogue
@@ -39,10 +39,11 @@ def numbers(p: Parameter) -> st.SearchStrategy[Any]:
     return st.sampled_from([x for x in near if inside(p, x)]) | st.floats(-1e3, 1e3).filter(lambda x: inside(p, x))
 
 
-def values(p: Parameter, tokens: st.SearchStrategy[Any] = TOKENS) -> st.SearchStrategy[Any]:
+def values(p: Parameter, tokens: st.SearchStrategy[Any] = TOKENS, steady: bool = False) -> st.SearchStrategy[Any]:
     if p.kind is bool:
         return st.booleans()
-    sequences = st.lists(st.integers(0, 2**40), min_size=1, max_size=3) | st.text(min_size=1, max_size=6)
+    anything = st.lists(st.integers(0, 2**40), min_size=1, max_size=3) | st.text(min_size=1, max_size=6)
+    sequences = anything if tokens is TOKENS else st.lists(tokens, min_size=1, max_size=3)
     items = {"token": tokens, "sequence": sequences, "text": tokens.filter(lambda token: token != "")}[p.items]
     if p.kind is list:
         return st.lists(items, min_size=0 if p.neutral is not MISSING else 1, max_size=4)
@@ -53,7 +54,7 @@ def values(p: Parameter, tokens: st.SearchStrategy[Any] = TOKENS) -> st.SearchSt
     if p.kind is str:
         return words
     plain = words | numbers(p)
-    return plain if p.scalar else st.sampled_from(range(8)).flatmap(lambda die: plain if die else schedules(p))  # now and then a schedule
+    return plain if p.scalar or steady else st.sampled_from(range(8)).flatmap(lambda die: plain if die else schedules(p))  # now and then a schedule
 
 
 def schedules(p: Parameter) -> st.SearchStrategy[Any]:
@@ -72,7 +73,7 @@ def schedules(p: Parameter) -> st.SearchStrategy[Any]:
 @st.composite
 def stages(draw: st.DrawFn, kind: type[Stage], tokens: st.SearchStrategy[Any] = TOKENS) -> Stage:
     """One stage of a class. Values that exclude each other give way to the defaults."""
-    given = {p.name: draw(values(p, tokens)) for p in parameters(kind) if p.required or draw(st.booleans())}
+    given = {p.name: draw(values(p, tokens, steady=issubclass(kind, Chooser))) for p in parameters(kind) if p.required or draw(st.booleans())}
     try:
         return kind(**given)
     except OutOfRange:

@@ -21,7 +21,7 @@ from ..models.protocol import LanguageModel, State, TokenIds
 from ..models.state import OnceState
 from ..models.table import digest
 from ..recipe import Recipe
-from ..recipe.draw import Failures, law, mend, shape
+from ..recipe.draw import Failures, check_told_by_texts, law, mend, shape
 from .loop import reference
 
 
@@ -49,9 +49,7 @@ class RecipeModel:
         self.model, self.recipe = model, Recipe(recipe)
         self.bound = self.recipe.bind(model.vocabulary)
         self.carries = bool(self.bound.init())
-        if feeds_back(self.bound) and any(stage.coin is not None for stage in self.recipe.transforms):
-            what = f"what {self.recipe.chooser.name} carries depends on how coins fell, so {self.recipe} has no law of the next token"
-            raise NoGlobalForm(what, stage=self.recipe.chooser.name, fix="a recipe without a coin, or another chooser")
+        check_told_by_texts(self.recipe.transforms, self.recipe.chooser)
         self.name, self.vocabulary, self.context_limit = f"{model.name} x {self.recipe}", model.vocabulary, model.context_limit
         self.fingerprint = digest(model.fingerprint, self.recipe.id)
         self.splits_history = splits_history(self.recipe) or bool(getattr(model, "splits_history", False))
@@ -104,7 +102,7 @@ class RecipeModel:
 
     def _carried(self, row: History) -> list[Any]:
         """What the stages carry after a history: feedback goes through every generated token, the rest is made from the history."""
-        if not row.generated or not feeds_back(self.bound):
+        if not row.generated or not self.bound.chooser.feedback:
             return self.bound.init(row.prompt, row.generated)
         state, _ = self.prefill([row.prompt])
         for token in row.generated:
@@ -134,14 +132,9 @@ def log_normalizers(bound: Recipe, z: Array, context: Context) -> NDArray[np.flo
     return total
 
 
-def feeds_back(recipe: Recipe) -> bool:
-    """Whether what the chooser carries depends on the rows it has seen, not on the history alone."""
-    return recipe.chooser.init(History()) is not None
-
-
 def check_global_form(recipe: Recipe) -> None:
     """Raises `NoGlobalForm` for a recipe that weighs whole texts in no one way."""
-    if not {"law", "deterministic"} & {*claims_of(recipe.chooser)} or feeds_back(recipe):
+    if not {"law", "deterministic"} & {*claims_of(recipe.chooser)} or recipe.chooser.feedback:
         what = f"{recipe.chooser.name} draws from a row of its own making, so a text has no one weight under {recipe}"
         raise NoGlobalForm(what, stage=recipe.chooser.name, fix="the recipe's own law, q; or another chooser")
     for stage in (stage for stage in recipe.transforms if not stage.neutral(1).all()):

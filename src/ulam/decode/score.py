@@ -20,9 +20,9 @@ from ..core.vocabulary import Vocabulary
 from ..models.extend import extend
 from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
-from ..recipe.draw import Failures, mend, shape, stated
+from ..recipe.draw import Failures, check_told_by_texts, mend, shape, stated
 from .loop import reference
-from .recipe_model import check_global_form, feeds_back, log_normalizers
+from .recipe_model import check_global_form, log_normalizers
 from .request import Prompt, check_model, read_prompt, read_tokens
 from .scored import Score
 
@@ -162,8 +162,9 @@ class Sheet:
         self.under = None if recipe is None else np.full(len(tokens), np.nan)
         self.normalizers = np.full(len(tokens), np.nan) if recipe is not None and has_global_form(recipe) else None
         self.removed: list[str | None] = [None] * len(tokens)
-        feeds = self.bound is not None and feeds_back(self.bound)
-        self.carried = self.bound.init(self.prompt) if self.bound is not None and feeds else []
+        self.carried = self.bound.init(self.prompt) if self.bound is not None and self.bound.chooser.feedback else []
+        if recipe is not None:
+            check_told_by_texts(recipe.transforms, recipe.chooser)
 
     @np.errstate(all="ignore")  # differences of huge logits have their right limit
     def add(self, first: int, z: Array) -> None:

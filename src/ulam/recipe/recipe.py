@@ -19,7 +19,7 @@ from ..core.parameter import parameters
 from ..core.vocabulary import Vocabulary
 from ..methods.choosers.categorical import CategoricalChooser
 from . import formats
-from .draw import Failures, draw, go_on, law, mend, shape
+from .draw import Failures, check_told_by_texts, draw, go_on, law, mend, shape
 from .parse import check_order, parse, show
 
 
@@ -107,8 +107,13 @@ class Recipe:
         states = [stage.init(History(prompt, generated)) for stage in self.written]
         return states if any(state is not None for state in states) else []
 
+    @np.errstate(all="ignore")  # differences of huge logits have their right limit
     def advance(self, state: list[Any], token: int, logits: Any, prompt: Sequence[int] = (), generated: Sequence[int] = ()) -> list[Any]:
-        """The state after `token`, which was chosen from `logits` [V] with this history. Consumes `state`: fork it to keep it."""
+        """The state after `token`, which was chosen from `logits` [V] with this history. Consumes `state`: fork it to keep it.
+
+        Raises `NoGlobalForm` where the state depends on how a coin fell: then only `choose` can go on.
+        """
+        check_told_by_texts(self.transforms, self.chooser)
         if state:
             z, failures = checked(logits)[None, :], Failures()
             context = Context([History(prompt, generated)], self.vocabulary, [state])

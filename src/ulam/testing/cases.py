@@ -60,8 +60,9 @@ def moved(subject: Subject, probe: Probe, case: Case) -> str | None:
 def drawn(subject: Subject, probe: Probe, case: Case) -> str | None:
     """What a chooser draws when it is told the uniforms of the case."""
     noise = RefusingNoise() if case.u is None else ScriptedNoise([case.u])
+    states = [] if case.state is None else [case.state]
     try:
-        (token,) = subject.tokens(subject.stage(probe), probe.row[None, :], noise, Address([0], [0]), [probe.history])
+        (token,) = subject.tokens(subject.stage(probe), probe.row[None, :], noise, Address([0], [0]), [probe.history], states)
     except Asked as asked:
         return asked.what
     return None if token == case.expect else f"u = {case.u} draws token {token} and not {case.expect}"

@@ -6,21 +6,22 @@ input raises `Inapplicable`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..core.arrays import as_logits
 from ..core.context import History
-from ..core.method import Chooser, Transform, stack
+from ..core.method import Chooser, Stage, Transform, stack
 from ..core.noise import Address, PhiloxNoise
 from ..core.parameter import MISSING, parameters
 from ..exact import law as law_of
 from .inputs import Probe, Row, companions, histories, irregular, permutation
 from .noise import Asked, RefusingNoise, ScriptedNoise
-from .subject import Inapplicable, Subject, differ, kept, probabilities, same_bits, spread, tolerance
+from .subject import Inapplicable, Subject, differ, extremes_of, kept, longer, probabilities, same_bits, spread, tolerance
 
 Test: TypeAlias = Callable[[Subject, Probe], str | None]
 
@@ -113,20 +114,22 @@ def idempotent(subject: Subject, probe: Probe) -> str | None:
 
 def batch(subject: Subject, probe: Probe) -> str | None:
     stage, width = subject.stage(probe), len(probe.row)
-    alone = subject.image(probe)
     mates = companions(stage, width)
     pasts = histories(width)
-    for size in (2, 7, 64) if width <= 64 else (2,):
+    every = subject.carried(stage, probe)
+    for size, (past, state) in product((2, 7, 64) if width <= 64 else (2,), (*every[:1], *every[1:][-1:])):
         place = size // 2
+        alone = subject.images(stage, probe.row[None, :], [past], probe.vocabulary, state)[0]
         # mates higher and lower than the row, an irregular one, and one that has failed
         rows = np.stack([np.roll(probe.row, i - place) + probe.row.dtype.type(3 * (i - place)) for i in range(size)])
         rows[place] = probe.row  # as it is: a zero that was added to would lose its sign
         rows[0] = np.nan if size == 7 else irregular(width, size).astype(rows.dtype)
         stages = [stage if i == place else mates[i % len(mates)] for i in range(size)]
-        beside = [probe.history if i == place else pasts[i % len(pasts)] for i in range(size)]
+        beside = [past if i == place else pasts[i % len(pasts)] for i in range(size)]
+        states = [state[0] if i == place else each.init(beside[i]) for i, each in enumerate(stages)] if state else []
         together = stack(stages)
         for layout, given in layouts(rows) if size == 7 else [("contiguous", rows)]:
-            if not same_bits(subject.images(together, given, beside)[place], alone):
+            if not same_bits(subject.images(together, given, beside, states=states)[place], alone):
                 return f"alone and as row {place} of {size} ({layout}) the bits differ"
     if isinstance(stage, Chooser):
         return drawn_alone(subject, stage, probe)
@@ -146,9 +149,15 @@ def drawn_alone(subject: Subject, stage: Chooser, probe: Probe) -> str | None:
     """A chooser's draws: every row alone, and all together in another order."""
     rows, pasts = np.stack([np.roll(probe.row, i) for i in range(7)]), histories(len(probe.row))
     sequences, positions, noise = np.arange(7) * 1000 + 3, np.array([past.position for past in pasts]), PhiloxNoise(11)
-    alone = [subject.tokens(stage, rows[i : i + 1], noise, Address(sequences[i : i + 1], positions[i : i + 1]), pasts[i : i + 1])[0] for i in range(7)]
-    mixed = permutation(7, 6)
-    if subject.tokens(stage, rows[mixed], noise, Address(sequences[mixed], positions[mixed]), [pasts[i] for i in mixed]) != [alone[i] for i in mixed]:
+    every = subject.carried(stage, probe)
+    states = [every[i % len(every)][1] for i in range(7)]
+
+    def drawn(places: list[int]) -> list[int]:
+        address = Address(sequences[places], positions[places])
+        return subject.tokens(stage, rows[places], noise, address, [pasts[i] for i in places], [state for i in places for state in states[i]])
+
+    mixed = permutation(7, 6).tolist()
+    if drawn(mixed) != [drawn([i])[0] for i in mixed]:
         return "a row draws another token in a batch than alone"
     return None
 
@@ -168,6 +177,8 @@ def history(subject: Subject, probe: Probe) -> str | None:
 
 def fork(subject: Subject, probe: Probe) -> str | None:
     stage = subject.stage(probe)
+    if stage.init(probe.history) is not None and (wrong := forked(subject, stage, probe)):
+        return wrong
     if isinstance(stage, Chooser):
         return drawn_apart(subject, stage, probe)
     row, width = probe.row[None, :], len(probe.row)
@@ -184,6 +195,29 @@ def fork(subject: Subject, probe: Probe) -> str | None:
     if list(left.generated) != [*stem, 0]:
         return "the history was written to"
     return None
+
+
+def forked(subject: Subject, stage: Stage, probe: Probe) -> str | None:
+    """What a row carries, forked: each fork goes on by tokens of its own, in turn with the other, and is as if it had been alone."""
+    row, given = probe.row[None, :], as_logits(subject.array(probe.row))
+
+    def image(tokens: Sequence[int], state: Any) -> Row:
+        return subject.images(stage, row, [longer(probe.history, tokens)], probe.vocabulary, [state])[0]
+
+    def alone(tokens: Sequence[int]) -> Row:
+        state = stage.init(probe.history)
+        for token in tokens:
+            state = stage.advance(state, token, given)
+        return image(tokens, state)
+
+    likely, unlikely = extremes_of(probe.row)
+    stem, ways = stage.init(probe.history), ([likely, likely, unlikely], [unlikely, unlikely, unlikely])
+    forks = [stage.fork(stem) for _ in ways]
+    for tokens in zip(*ways, strict=True):
+        forks = [stage.advance(state, token, given) for state, token in zip(forks, tokens, strict=True)]
+    if not all(same_bits(image(tokens, state), alone(tokens)) for tokens, state in zip(ways, forks, strict=True)):
+        return "one fork of what a row carries changes what the other gets"
+    return None if same_bits(image([], stem), alone([])) else "a fork changes what it was forked from"
 
 
 def drawn_apart(subject: Subject, stage: Chooser, probe: Probe) -> str | None:

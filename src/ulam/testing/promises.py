@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arrays import as_logits
 from ..core.errors import OutOfRange
-from ..core.noise import Address
+from ..core.method import Chooser
+from ..core.noise import Address, Noise
 from ..core.parameter import Parameter, parameters
 from ..exact import law
 from ..methods import Method
@@ -16,7 +18,7 @@ from .claims import Test
 from .inputs import Probe, settings
 from .noise import ScriptedNoise
 from .report import ConformanceError
-from .subject import Inapplicable, Subject, differ, probabilities, same_bits
+from .subject import Inapplicable, Subject, differ, longer, probabilities, same_bits
 
 
 def form(subject: Subject, probe: Probe) -> str | None:
@@ -61,23 +63,68 @@ def agrees_with(reference: Subject) -> Test:
 
 def stated_law(subject: Subject, probe: Probe) -> str | None:
     """The enumerated law of the draw is the law that the chooser states."""
+    stage, row = subject.stage(probe), probe.row[None, :]
+    for past, state in subject.carried(stage, probe):
+        drawn = law(lambda noise, past=past, state=state: subject.tokens(stage, row, noise, Address([0], [past.position]), [past], state)[0])
+        stated = probabilities(subject.images(stage, row, [past], probe.vocabulary, state)[0])
+        gap = np.abs(np.array([drawn.prob(i) for i in range(len(stated))]) - stated)
+        if gap.max() > stated_within(probe):
+            token = int(gap.argmax())
+            return f"token {token} is stated with {stated[token]:.12g} and drawn with {drawn.prob(token):.12g}" + (f", carrying {state[0]}" if state else "")
+    return None
+
+
+def stated_within(probe: Probe) -> float:
+    """How far the probabilities of a stated law may be off: a row in float32 states its law in float32."""
+    return 1e-12 if probe.row.dtype == np.float64 else 2e-6
+
+
+def three_steps(subject: Subject, probe: Probe) -> str | None:
+    """Three draws together have the product of the laws that are stated on the way, each with what is carried by then."""
+    stage, begun = subject.stage(probe), subject.stage(probe).init(probe.history)
+    if begun is None or len(probe.row) > 3:
+        raise Inapplicable("it carries nothing" if begun is None else "there are too many texts")
+    rows = [np.roll(probe.row, shift) for shift in range(3)]
+
+    def text(noise: Noise) -> tuple[int, ...]:
+        tokens, state = (), stage.init(probe.history)
+        for at, row in enumerate(rows):
+            past = longer(probe.history, tokens)
+            (token,) = subject.tokens(stage, row[None, :], noise, Address([0], [at]), [past], [state])
+            tokens, state = (*tokens, token), stage.advance(state, token, as_logits(subject.array(row)))
+        return tokens
+
+    stated = {(): (1.0, begun)}
+    for row in rows:
+        grown: dict[tuple[int, ...], tuple[float, Any]] = {}
+        for tokens, (mass, state) in stated.items():
+            image = subject.images(stage, row[None, :], [longer(probe.history, tokens)], probe.vocabulary, [state])[0]
+            grown |= {(*tokens, token): (mass * float(p), subject.advanced(stage, state, [token], row)) for token, p in enumerate(probabilities(image)) if p}
+        stated = grown
+    drawn = law(text)
+    for tokens in {*stated, *drawn.outcomes}:
+        mass, p = stated[tokens][0] if tokens in stated else 0.0, dict(drawn).get(tokens, 0.0)
+        if abs(mass - p) > 3 * stated_within(probe):
+            return f"the tokens {list(tokens)} are stated with {mass:.12g} and drawn with {p:.12g}"
+    return None
+
+
+def remade(subject: Subject, probe: Probe) -> str | None:
+    """What a stage carries is only a cache, unless it is feedback: made anew from the longer history it does the same, bit for bit."""
     stage = subject.stage(probe)
-    drawn = law(lambda noise: subject.tokens(stage, probe.row[None, :], noise, Address([0], [0]))[0])
-    stated = probabilities(subject.image(probe))
-    gap = np.abs(np.array([drawn.prob(i) for i in range(len(stated))]) - stated)
-    # a row in float32 states its law in float32
-    allowed = 1e-12 if probe.row.dtype == np.float64 else 2e-6
-    return (
-        f"token {gap.argmax()} is stated with {stated[gap.argmax()]:.12g} and drawn with {drawn.prob(int(gap.argmax())):.12g}"
-        if gap.max() > allowed
-        else None
-    )
+    if stage.init(probe.history) is None or (isinstance(stage, Chooser) and stage.feedback):
+        raise Inapplicable("it carries nothing that the history tells")
+    for past, state in subject.carried(stage, probe):
+        images = [subject.images(stage, probe.row[None, :], [past], probe.vocabulary, each) for each in (state, [stage.init(past)])]
+        if not same_bits(*images):
+            return f"after generated {list(past.generated)} what is carried does something else than what the history gives"
+    return None
 
 
 def edges(subject: Subject, probe: Probe) -> str | None:
     """At the smallest and largest uniforms and beside every boundary of the running sum: a possible token, so the certain one where there is one."""
     stage, row = subject.stage(probe), probe.row[None, :]
-    probs = probabilities(probe.row.astype(np.float64))
+    probs = probabilities(subject.image(probe))
     heard = ScriptedNoise([0.4] * 8)
     subject.tokens(stage, row, heard, Address([0], [0]))
     scripts: list[Any] = [uniform for boundary in (0.0, 1.0, *np.cumsum(probs)) for uniform in around(float(boundary))]
@@ -144,5 +191,5 @@ def outside(p: Parameter) -> list[Any]:
     return numbers
 
 
-PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "arrays": arrays}
-CHOOSER_PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "stated law": stated_law, "edges": edges, "questions": questions}
+PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "arrays": arrays, "remade": remade}
+CHOOSER_PROMISES: dict[str, Test] = PROMISES | {"stated law": stated_law, "three steps": three_steps, "edges": edges, "questions": questions}

@@ -44,7 +44,8 @@ class Subject:
         if isinstance(stage, Transform):
             return to_numpy(stage(given, context))
         assert isinstance(stage, Chooser)
-        return to_numpy(stage.law(as_logits(given), context))
+        with np.errstate(all="ignore"):  # as in a recipe, where a failing row fails alone
+            return to_numpy(stage.law(as_logits(given), context))
 
     def image(self, probe: Probe, row: Row | None = None) -> Row:
         """The image [V] of the probe's row, computed once, or of another row under the same parameters and history."""
@@ -54,10 +55,29 @@ class Subject:
             self.known[probe] = self.image(probe, probe.row)
         return self.known[probe]
 
-    def tokens(self, stage: Stage, rows: Row, noise: Noise, address: Address, histories: Sequence[History] = ()) -> list[int]:
+    def tokens(self, stage: Stage, rows: Row, noise: Noise, address: Address, histories: Sequence[History] = (), states: Sequence[Any] = ()) -> list[int]:
         """What a chooser draws for rows [B, V]."""
         assert isinstance(stage, Chooser)
-        return stage.choose(as_logits(self.array(rows)), noise, address, Context(histories, letters(rows.shape[-1], (rows.shape[-1] - 1,)))).tolist()
+        context = Context(histories, letters(rows.shape[-1], (rows.shape[-1] - 1,)), [[state] for state in states])
+        return stage.choose(as_logits(self.array(rows)), noise, address, context).tolist()
+
+    def advanced(self, stage: Stage, state: Any, tokens: Sequence[int], row: Row) -> Any:
+        """The state after some tokens more, each chosen from the row [V]; the one given is left as it is."""
+        state = stage.fork(state)
+        for token in tokens:
+            state = stage.advance(state, token, as_logits(self.array(row)))
+        return state
+
+    def carried(self, stage: Stage, probe: Probe) -> list[tuple[History, list[Any]]]:
+        """Histories, and as a list of one what a stage carries after each: after the probe's, and after likely and unlikely tokens more.
+
+        A stage that carries nothing has one history and an empty list.
+        """
+        begun = stage.init(probe.history)
+        if begun is None:
+            return [(probe.history, [])]
+        steps = [[], *([token] for token in extremes_of(probe.row)), [*extremes_of(probe.row)] * 2]
+        return [(longer(probe.history, tokens), [self.advanced(stage, begun, tokens, probe.row)]) for tokens in steps]
 
     @cached_property
     def grid(self) -> tuple[str, NDArray[Any]] | None:
@@ -87,6 +107,15 @@ class Subject:
         """1 if the first parameter widens the distribution of a fixed irregular row, -1 if it narrows it, 0 if neither."""
         first, last = (spread(image) for image in self.along(Probe(irregular(8, 8), settings(self.method.stage, 8)[0]))[[0, -1]])
         return (last > first) - (last < first)
+
+
+def extremes_of(row: Row) -> tuple[int, int]:
+    """The most likely token of a row, and the least likely that is possible."""
+    return int(np.argmax(row)), int(np.argmin(np.where(kept(row), row, np.inf)))
+
+
+def longer(history: History, tokens: Sequence[int]) -> History:
+    return History(history.prompt, [*history.generated, *tokens])
 
 
 def probabilities(logits: Row) -> NDArray[np.float64]:
