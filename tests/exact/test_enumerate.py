@@ -284,10 +284,13 @@ def test_too_many_outcomes_of_one_question() -> None:
 
 
 @pytest.mark.parametrize("limit", ["max_paths", "max_depth", "max_outcomes"])
-@pytest.mark.parametrize("value", [0, -1, 2.5, True])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "many"])
 def test_a_budget_that_allows_nothing(limit: str, value: Any) -> None:
     with pytest.raises(OutOfRange, match=f"{limit}={value} allows nothing"):
         ulam.law(lambda noise: 1, **{limit: value})
+    if limit != "max_outcomes":
+        with pytest.raises(OutOfRange, match=f"{limit}=None allows nothing"):
+            ulam.law(lambda noise: 1, **{limit: None})  # type: ignore[arg-type]
 
 
 def test_outcomes_that_cannot_be_counted() -> None:
@@ -299,7 +302,7 @@ def test_outcomes_that_cannot_be_counted() -> None:
 def test_what_is_no_procedure() -> None:
     with pytest.raises(UsageError, match="neither a procedure nor a model"):
         ulam.law("abc")  # type: ignore[arg-type]
-    for given in ({"recipe": "top_k=2"}, {"prompt": "a"}, {"max_tokens": 3}, {"stop": "a"}):
+    for given in ({"recipe": "top_k=2"}, {"prompt": "a"}, {"prompt": np.array([0, 1])}, {"max_tokens": 3}, {"stop": "a"}):
         with pytest.raises(UsageError, match="brings its own recipe"):
             ulam.law(lambda noise: 1, **given)  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ulam
+from tests.models.counted import Counted
 from ulam.core.errors import BudgetExceeded, NeedsTokenizer, UsageError
 from ulam.core.method import Transform
 from ulam.core.noise import Purpose
@@ -19,7 +20,7 @@ from ulam.core.vocabulary import Vocabulary
 from ulam.decode.recipe_model import RecipeModel
 from ulam.exact import Law, Outcome
 from ulam.exact.size import sizes
-from ulam.models import IID, Table, Tree, abc, alphabet
+from ulam.models import IID, CachedModel, Table, Tree, abc, alphabet
 
 LN2 = math.log(2)
 
@@ -369,11 +370,33 @@ def test_texts_that_all_end_need_no_larger_budget() -> None:
         (lambda: ulam.law(abc(), "topk=2"), "Did you mean top_k"),
         (lambda: ulam.law(abc(), "", "d"), "'d' is not in the alphabet|d"),
         (lambda: ulam.law(abc(), "", max_tokens=-1), "max_tokens=-1"),
+        (lambda: ulam.law(abc(), 0), "0 is not a recipe"),  # type: ignore[arg-type]
+        (lambda: ulam.law(abc(), False), "False is not a recipe"),  # type: ignore[arg-type]
+        (lambda: ulam.law(abc(), "", None), "the prompt: None is not a list"),  # type: ignore[arg-type]
+        (lambda: ulam.law(abc(), "", 5), "the prompt: 5 is not a list"),  # type: ignore[arg-type]
+        (lambda: ulam.law(abc(), "", np.array(1)), r"the prompt: array\(1\) is not a list"),  # type: ignore[arg-type]
+        (lambda: ulam.law(abc(), None, of=list), "of type list cannot be counted"),
     ],
 )
 def test_arguments_that_cannot_be_meant(ask: Callable[[], Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         ask()
+
+
+def test_a_prompt_may_be_any_sequence() -> None:
+    expect = ulam.law(abc(), "", [0, 1], 1)
+    for prompt in ("ab", (0, 1), np.array([0, 1]), iter([0, 1]), ["ab"], [[0, 1]]):
+        assert dict(ulam.law(abc(), "", prompt, 1)) == dict(expect)  # type: ignore[arg-type]
+    for nothing in ("", [], (), iter([])):
+        assert len(ulam.law(abc(), "", nothing, 1)) == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("entries", [10, 20, 40, 200])
+def test_a_model_whose_bits_vary_has_a_law_however_little_is_remembered(entries: int) -> None:
+    """81 texts of four tokens have 121 prefixes; what is dropped and evaluated anew has other bits, so no path that is under way may lose any."""
+    law = ulam.law(CachedModel(Counted(noisy=True), entries), "", max_tokens=4)
+    assert law.paths == 81
+    assert law.total_variation(ulam.law(Counted(), "", max_tokens=4)) == pytest.approx(0, abs=1e-3)
 
 
 def test_a_model_without_text() -> None:

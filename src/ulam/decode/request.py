@@ -32,7 +32,7 @@ def read_noise(seed: int | None, noise: Noise | None) -> tuple[int | None, Noise
 
 def listed(value: Any, name: str, fix: str) -> list[Any]:
     """The items of a list, an array or a generator. Raises `UsageError` for what has none."""
-    if isinstance(value, (bytes, bytearray)) or not isinstance(value, Iterable):
+    if isinstance(value, (bytes, bytearray)) or not isinstance(value, Iterable) or getattr(value, "shape", None) == ():
         raise UsageError(f"{name}: {value!r} is not a list", fix=fix)
     return value.tolist() if hasattr(value, "tolist") else list(value)  # type: ignore[attr-defined]
 

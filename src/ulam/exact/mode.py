@@ -12,7 +12,7 @@ from ..core.noise import Noise
 from ..core.vocabulary import Vocabulary
 from ..decode import Sample, Samples, sample
 from ..decode.recipe_model import RecipeModel
-from ..decode.request import Prompt, read_count, read_prompts, read_stop
+from ..decode.request import Prompt, listed, read_count, read_prompts, read_stop
 from ..models.cached import CachedModel
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
@@ -38,7 +38,7 @@ CHECKS = 16
 """The first path is run so many times more, and those at powers of two once more: what comes from outside the noise shows."""
 
 WIDTH = 64
-"""Paths that a model's samples follow together."""
+"""Paths that a model's samples follow together, at most."""
 
 UNKNOWN = object()
 """The outcome of a path that was given up."""
@@ -76,12 +76,13 @@ def law(
     partial       over budget, return what there is, with `law.uncovered` > 0
     watch         called with (paths, mass covered) after every path
 
-    A model's logits are remembered, so every prefix is computed once. There is no limit of time: whether a law is available
-    does not depend on the machine. Raises `BudgetExceeded` (how many paths it takes, and which length fits), `NotEnumerable`
-    for a procedure that reads a number from a continuum, `NotDeterministic` for one that does not repeat itself, `AddressReused`.
+    The logits of `law(model, ...)` are remembered, so every prefix is computed once; a procedure remembers what it is written
+    to: `model = CachedModel(model)`. There is no limit of time: whether a law is available does not depend on the machine.
+    Raises `BudgetExceeded` (how many paths it takes, and which length fits), `NotEnumerable` for a procedure that reads a number
+    from a continuum, `NotDeterministic` for one that does not repeat itself, `AddressReused`.
     """
-    for name, value in (("max_paths", max_paths), ("max_depth", max_depth), ("max_outcomes", max_outcomes)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    for name, value in (("max_paths", max_paths), ("max_depth", max_depth), ("max_outcomes", 1 if max_outcomes is None else max_outcomes)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise OutOfRange(f"{name}={value} allows nothing", parameter=name, fix=f"{name}=1000000")
     limits = Limits(max_depth, max_outcomes)
     if not hasattr(subject, "prefill"):
@@ -89,17 +90,18 @@ def law(
             drawn = "ulam.law(lambda noise: ulam.sample(model, prompt, recipe, noise=noise))"
             loaded = f"ulam.law(ulam.load({subject!r}), recipe)" if isinstance(subject, str) else drawn
             raise UsageError(f"{subject!r} is neither a procedure nor a model", fix=loaded)
-        if recipe is not None or prompt or stop or max_tokens is not None:
+        if recipe is not None or max_tokens is not None or any(not isinstance(given, (str, tuple)) or given for given in (prompt, stop)):
             raise UsageError("a procedure brings its own recipe, prompt and length", fix="ulam.law(procedure), or ulam.law(model, recipe, prompt, max_tokens)")
         procedure = subject
         return enumerated(lambda noise, n: [procedure(noise)], of or counted, limits, max_paths, partial, watch)
     model = remembering(cast(LanguageModel, subject))
-    _, prompts = read_prompts(model, prompt if len(prompt) else [prompt])
+    given = prompt if isinstance(prompt, str) else listed(prompt, "the prompt", 'a text, or a list of token ids: "Once", [3, 17, 4]')
+    _, prompts = read_prompts(model, given if len(given) else [given])
     if len(prompts) != 1:
         what = f"a law is of one prompt, and there are {len(prompts)}"
         raise UsageError(what, fix="a procedure: ulam.law(lambda noise: ulam.sample(model, prompts, recipe, noise=noise))")
     length = 3 if max_tokens is None else read_count(max_tokens, "max_tokens", 0)
-    chosen = Recipe(recipe or "")
+    chosen = Recipe("" if recipe is None else recipe)
     if not partial:
         check_size(model if isinstance(model, RecipeModel) and recipe is None else RecipeModel(model, chosen), prompts[0], length, max_paths, read_stop(stop))
     if recipe is None:
@@ -111,7 +113,7 @@ def law(
         return sample(model, [prompts[0]], chosen, n=n, max_tokens=length, stop=stop, noise=noise)
 
     beside = model_prob if of is None else None
-    return enumerated(rows, of or counted, limits, max_paths, partial, watch, width=WIDTH, vocabulary=model.vocabulary, beside=beside)
+    return enumerated(rows, of or counted, limits, max_paths, partial, watch, width=together(model, length), vocabulary=model.vocabulary, beside=beside)
 
 
 def remembering(model: LanguageModel) -> LanguageModel:
@@ -119,6 +121,13 @@ def remembering(model: LanguageModel) -> LanguageModel:
     if isinstance(model, RecipeModel):
         return RecipeModel(remembering(model.model), model.recipe)
     return model if isinstance(model, CachedModel) else CachedModel(model)
+
+
+def together(model: LanguageModel, length: int) -> int:
+    """How many paths of texts of a length are followed at once: no more than have all their prefixes remembered from one run to the next."""
+    while isinstance(model, RecipeModel):
+        model = model.model
+    return max(1, min(WIDTH, cast(CachedModel, model).max_entries // (2 * length + 2)))
 
 
 def model_prob(sample: Sample) -> float:
@@ -240,7 +249,7 @@ def walked(model: LanguageModel, prompt: tuple[int, ...], max_tokens: int, of: C
             left = at_most(1 - covered, paths)
             break
         paths, covered = paths + 1, covered + float(mass)
-        masses[of(leaf)].append(mass)
+        masses[hashable(of(leaf))].append(mass)
         if watch is not None:
             watch(paths, min(1.0, covered))
     return Law({outcome: total(each) for outcome, each in masses.items()}, uncovered=left, paths=paths, vocabulary=model.vocabulary)

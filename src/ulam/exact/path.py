@@ -18,7 +18,10 @@ Key: TypeAlias = tuple[int, int, int, int]
 Choices: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
 """The possible answers of a question and their probabilities."""
 
-REPEAT = "draw from the noise alone: no other generator, no clock, no state that outlives a call, no order of a set"
+REPEAT = (
+    "draw from the noise alone: no other generator, no clock, no state that outlives a call, no order of a set; "
+    "where a model's bits vary from call to call, CachedModel(model)"
+)
 
 
 @dataclass
