@@ -87,6 +87,14 @@ class TokenOutOfRange(UsageError):
     """A token id that the vocabulary does not have."""
 
 
+class VocabularyMismatch(UsageError):
+    """Models that are to be combined and whose tokens differ; the text names the first token that does."""
+
+
+class Unsupported(UsageError):
+    """Something that a model cannot do."""
+
+
 class InvalidLogits(UlamError):
     """A row with NaN, +inf or no finite entry."""
 

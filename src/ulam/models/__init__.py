@@ -1,11 +1,32 @@
-"""Models: the protocol, and one file a backend."""
+"""Models: the protocol, one file a backend, and models made out of models (`combine/`)."""
 
 from .alphabet import alphabet, words
 from .cached import CachedModel
+from .combine import combinators, context_aware, contrastive, dola, ensemble, guidance, proxy
 from .extend import extend
 from .function import FunctionModel
 from .load import load
 from .protocol import LanguageModel
 from .table import IID, Markov, Table, Tree, abc
 
-__all__ = ["IID", "CachedModel", "FunctionModel", "LanguageModel", "Markov", "Table", "Tree", "abc", "alphabet", "extend", "load", "words"]
+__all__ = [
+    "IID",
+    "CachedModel",
+    "FunctionModel",
+    "LanguageModel",
+    "Markov",
+    "Table",
+    "Tree",
+    "abc",
+    "alphabet",
+    "combinators",
+    "context_aware",
+    "contrastive",
+    "dola",
+    "ensemble",
+    "extend",
+    "guidance",
+    "load",
+    "proxy",
+    "words",
+]
