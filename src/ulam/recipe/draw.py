@@ -6,7 +6,6 @@ without it, and what came of that row is never shown.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -23,8 +22,8 @@ from ..core.noise import Address, Noise
 
 Failures = dict[int, UlamError]
 
-Toss: TypeAlias = Callable[[Transform, int], NDArray[np.bool_]]
-"""The rows [B] on which a stage with a coin acts; its number among the stages of the same method is the lane of its draws."""
+Toss: TypeAlias = Callable[[Transform, NDArray[np.int64]], NDArray[np.bool_]]
+"""The rows [B] on which a stage with a coin acts; the lane of its draws is its number, row by row, among the stages of its method that are not neutral."""
 
 Watch: TypeAlias = Callable[[Transform, Array, Array], None]
 """Hears of every stage: the stage, the logits before it, the logits after it."""
@@ -49,19 +48,27 @@ def shape(
     transforms: Sequence[Transform], z: Array, context: Context, failures: Failures, toss: Toss | None = None, watch: Watch | None = None
 ) -> Array:
     """Logits [B, V] after all transforms; rows that fail on the way join `failures`. Stages with a coin need a `toss`."""
-    lanes: Counter[str] = Counter()
+    lanes: dict[str, NDArray[np.int64]] = {}
+    rows = int(z.shape[0])
     for place, stage in enumerate(transforms):
+        tossed = toss is not None and tosses(stage, rows).any()
         stage = stage.settled(z, context)
         after = stage(z, context.at(place))
-        if stage.coin is not None and toss is not None:
+        if toss is not None and tossed:
             xp = namespace(z)
-            after = xp.where(like(z, toss(stage, lanes[stage.name]), xp.bool)[:, None], after, z)
-            lanes[stage.name] += 1
+            lane = lanes.get(stage.name, np.zeros(rows, np.int64))
+            after = xp.where(like(z, toss(stage, lane), xp.bool)[:, None], after, z)
+            lanes[stage.name] = lane + ~stage.neutral(rows)
         after = mend(after, stage, context, failures, z)
         if watch is not None:
             watch(stage, z, after)
         z = after
     return z
+
+
+def tosses(stage: Transform, rows: int) -> NDArray[np.bool_]:
+    """The rows [B] for which a stage tosses a coin: where it has one, and is not neutral."""
+    return ~stage.neutral(rows) if stage.coin is not None else np.zeros(rows, np.bool_)
 
 
 def mend(z: Array, stage: Transform | None, context: Context, failures: Failures, before: Array | None = None) -> Array:
@@ -102,7 +109,9 @@ def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context:
 
     A branch in which a row fails adds nothing to it; the failure joins `failures`.
     """
-    coins = sum(stage.coin is not None for stage in transforms)
+    height = int(z.shape[0])
+    tossed = [rows for rows in (tosses(stage, height) for stage in transforms) if rows.any()]
+    coins = len(tossed)
     if not coins:
         return chooser.law(shape(transforms, z, context, failures), context.at(len(transforms)))
     if coins > MOST_COINS:
@@ -111,9 +120,9 @@ def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context:
     xp = namespace(z)
     mixture: Array = xp.zeros_like(z)
     for outcome in product((True, False), repeat=coins):
-        fallen, weight = iter(outcome), np.ones(int(z.shape[0]))
+        fallen, weight = iter(outcome), np.ones(height)
 
-        def toss(stage: Transform, lane: int, fallen: Iterator[bool] = fallen, weight: NDArray[np.float64] = weight) -> NDArray[np.bool_]:
+        def toss(stage: Transform, lane: NDArray[np.int64], fallen: Iterator[bool] = fallen, weight: NDArray[np.float64] = weight) -> NDArray[np.bool_]:
             chance, acts = stage.chance(len(weight)), next(fallen)
             weight *= chance if acts else 1 - chance
             return np.full(len(weight), acts, dtype=np.bool_)
@@ -123,7 +132,11 @@ def stated(transforms: Sequence[Transform], chooser: Chooser, z: Array, context:
         failures |= {row: error for row, error in lost.items() if weight[row] > 0 and row not in failures}
         weight[list(lost)] = 0
         mixture = mixture + like(z, weight)[:, None] * xp.exp(row_law)
-    return xp.log(mixture)
+    mixture, certain = xp.log(mixture), ~np.any(tossed, axis=0)
+    if certain.any():  # rows without a coin have the bits that they have alone
+        plain = chooser.law(shape(transforms, z, context, {}), context.at(len(transforms)))
+        mixture = xp.where(like(z, certain, xp.bool)[:, None], plain, mixture)
+    return mixture
 
 
 def go_on(stages: Sequence[Stage], states: Any, token: int, z: Array, row: int = 0) -> None:
@@ -152,8 +165,12 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
     failures: Failures = {}
     z = mend(z, None, context, failures)
 
-    def toss(stage: Transform, lane: int) -> NDArray[np.bool_]:
-        return noise.bernoulli(stage.chance(z.shape[0]), Address(address.sequence, address.position, stage.coin or 0, lane))
+    def toss(stage: Transform, lane: NDArray[np.int64]) -> NDArray[np.bool_]:
+        acts = ~stage.neutral(z.shape[0])  # a coin that cannot fall is not tossed
+        if (rows := np.flatnonzero(acts)).size:
+            place = rows_of(address, rows)
+            acts[rows] = noise.bernoulli(stage.chance(z.shape[0])[rows], Address(place.sequence, place.position, stage.coin or 0, lane[rows]))
+        return acts
 
     after = shape(transforms, z, context, failures, toss)
     last = context.at(len(transforms))
@@ -163,7 +180,7 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
         tokens[good] = chooser.choose(take_rows(after, good), noise, rows_of(address, good), last.select(good) if last.rows else last)
     else:
         tokens = chooser.choose(after, noise, address, last)
-    tossed = any(stage.coin is not None for stage in transforms)
+    tossed = any(tosses(stage, z.shape[0]).any() for stage in transforms)
     recipe = take_columns(stated(transforms, chooser, z, context, {}) if tossed else chooser.law(after, last), tokens)
     model = take_columns(log_softmax(z), tokens)
     if context.states:
