@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import EpsilonLogitsWarper, EtaLogitsWarper
+from transformers import EpsilonLogitsWarper, EtaLogitsWarper, TopHLogitsWarper
 
 from tests.differential.test_transformers_processors import kept, ours, theirs, untied
 from ulam.methods import find
@@ -52,3 +52,33 @@ def test_the_difference_of_eta_cutoff() -> None:
     assert told("eta_cutoff", "e rounded to float32")
     with pytest.raises(ValueError, match="> 0"):
         EtaLogitsWarper(0.0)
+
+
+@pytest.mark.parametrize("width", [5, 50, 100])
+def test_top_h_keeps_a_prefix_of_the_same_order(width: int) -> None:
+    """Both cut the row from below, at places of their own; what stays keeps its logits."""
+    z = untied(width, np.float64)
+    for a in (0.2, 0.4, 0.7):
+        here, there = ours("top_h", a, z), theirs(TopHLogitsWarper(a), z)
+        both = kept(here) & kept(there)
+        assert np.array_equal(here[both], there[both])
+        assert all(np.array_equal(b, x) or np.array_equal(b, y) for b, x, y in zip(both, kept(here), kept(there), strict=True))
+
+
+def test_the_difference_of_top_h() -> None:
+    """Elsewhere: the running sum of -p ln p. For 8 equal tokens it is k ln 8 / 8, and the entropy of k of them is ln k."""
+    z = np.log([[0.05, 0.4, 0.15, 0.01, 0.2, 0.1, 0.02, 0.07]])
+    assert [kept(ours("top_h", a, z)).sum() for a in (0.4, 0.6, 0.8)] == [2, 2, 4]
+    assert [kept(theirs(TopHLogitsWarper(a), z)).sum() for a in (0.4, 0.6, 0.8)] == [1, 3, 4]
+    flat = np.zeros((1, 8))
+    assert [kept(ours("top_h", a, flat)).sum() for a in (0.35, 0.7)] == [2, 4]
+    assert [kept(theirs(TopHLogitsWarper(a), flat)).sum() for a in (0.35, 0.7)] == [2, 5]
+    assert told("top_h", "the running sum of -p ln p, in the row as it is, against a times its total, over the 100 most likely tokens")
+
+
+def test_top_h_looks_at_the_hundred_most_likely_there() -> None:
+    flat = np.zeros((1, 1000))
+    assert kept(ours("top_h", 1, flat)).sum() == 1000
+    assert kept(theirs(TopHLogitsWarper(1.0), flat)).sum() <= 100
+    with pytest.raises(ValueError, match="range"):
+        TopHLogitsWarper(0.0)

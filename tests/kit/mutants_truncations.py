@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.kit.mutants import Mutant, column
+from tests.kit.mutants import Mutant, column, ranks
 from ulam.core.arrays import Array, entropy, first_max, is_token, keep, log_softmax, row_sum, softmax
 from ulam.core.context import Context
+from ulam.methods.transforms.dynamic_temperature import DynamicTemperature
 from ulam.methods.transforms.epsilon_cutoff import EpsilonCutoff
 from ulam.methods.transforms.eta_cutoff import EtaCutoff
 from ulam.methods.transforms.p_less import PLess
+from ulam.methods.transforms.skew import Skew
+from ulam.methods.transforms.smoothing import Smoothing
+from ulam.methods.transforms.tail_free import TailFree
+from ulam.methods.transforms.temperature import Temperature
 from ulam.methods.transforms.top_a import TopA
+from ulam.methods.transforms.top_h import TopH
 from ulam.methods.transforms.top_n_sigma import TopNSigma
 
 LITTLE = 1e-6
@@ -110,6 +116,130 @@ class ExponentOfEntropy(PLess):
         return keep(z, (np.exp(log_probs) >= np.exp(-entropy(log_probs)) * (1 - LITTLE)) | is_token(z, first_max(z)))
 
 
+class TailFreeByHand(TailFree):
+    """The method once more, row by row, and right: what the next ones get wrong is one part."""
+
+    fewer = 0
+
+    def apply(self, z: Array, context: Context) -> Array:
+        shares = np.broadcast_to(column(self.z), (len(z), 1))[:, 0]
+        return keep(z, ranks(z) < np.array([self.count(row, share) for row, share in zip(z, shares, strict=True)])[:, None])
+
+    def count(self, row: Array, share: float) -> int:
+        q = -np.sort(-self.curve(row))
+        bends = self.bends(q)
+        if len(q) <= 2 or np.abs(bends).sum() <= 1e-9:
+            return len(row)
+        beyond = np.flatnonzero(np.cumsum(bends) / bends.sum() > share + LITTLE)
+        return max((beyond[0] + 1 if len(beyond) else len(q) - 1) - self.fewer, 1)
+
+    def curve(self, row: Array) -> Array:
+        p = softmax(row[None, :])[0]
+        return p[row > -np.inf]
+
+    def bends(self, q: Array) -> Array:
+        return np.abs(np.diff(q, 2))
+
+
+class OneTokenFewer(TailFreeByHand):
+    """As koboldcpp counts."""
+
+    fewer = 1
+
+
+class SignedBends(TailFreeByHand):
+    def bends(self, q: Array) -> Array:
+        return np.diff(q, 2)
+
+
+class ForbiddenOnTheCurve(TailFreeByHand):
+    def curve(self, row: Array) -> Array:
+        return softmax(row[None, :])[0]
+
+
+class EntropyTerms(TopH):
+    """The running sum of -p ln p, as transformers has it."""
+
+    def apply(self, z: Array, context: Context) -> Array:
+        log_probs = np.take_along_axis(log_softmax(z), np.argsort(-z, axis=-1, kind="stable"), axis=-1)
+        terms = np.cumsum(np.where(log_probs > -np.inf, -np.exp(log_probs) * log_probs, 0.0), axis=-1)
+        return keep(z, ranks(z) < np.maximum((terms <= column(self.a) * terms[:, -1:] + LITTLE).sum(axis=-1, keepdims=True), 1))
+
+
+class ShareOfTheLargest(TopH):
+    """The bound is a share of ln V."""
+
+    def apply(self, z: Array, context: Context) -> Array:
+        own = entropy(log_softmax(z))
+        share = np.where(own > 0, column(self.a) * np.log(z.shape[-1]) / np.maximum(own, 1e-300), 1.0)
+        return TopH(np.minimum(share, 1.0)[:, 0]).apply(z, context)  # type: ignore[arg-type]
+
+
+class KeepsTheCrossing(TopH):
+    def apply(self, z: Array, context: Context) -> Array:
+        kept = (super().apply(z, context) > -np.inf).sum(axis=-1, keepdims=True)
+        return keep(z, ranks(z) <= kept)
+
+
+class Linear(Smoothing):
+    def apply(self, z: Array, context: Context) -> Array:
+        top = z.max(axis=-1, keepdims=True)
+        return top + column(self.factor) * (z - top)
+
+
+class NoCurve(Smoothing):
+    def apply(self, z: Array, context: Context) -> Array:
+        return Smoothing(self.factor).apply(z, context)
+
+
+class TopOfTheBatch(Smoothing):
+    """As text-generation-webui takes the maximum."""
+
+    def apply(self, z: Array, context: Context) -> Array:
+        top = np.nanmax(z)
+        return top - column(self.factor) * np.where(z > -np.inf, z - top, np.inf) ** 2
+
+
+class TurnedRound(Skew):
+    def apply(self, z: Array, context: Context) -> Array:
+        return Skew(-self.x).apply(z, context)
+
+
+class ById(Skew):
+    """The running sum goes by id, so that another numbering gives another law."""
+
+    def apply(self, z: Array, context: Context) -> Array:
+        mass = np.cumsum(softmax(z).astype(np.float64), axis=-1) ** np.exp(column(self.x))
+        return np.log(np.diff(mass, axis=-1, prepend=0.0)).astype(z.dtype)
+
+
+class KeepsLogits(Skew):
+    """The skewed law times the row, as if q were a weight."""
+
+    def apply(self, z: Array, context: Context) -> Array:
+        return z + super().apply(z, context)
+
+
+class CountsForbidden(DynamicTemperature):
+    """As llama.cpp counts: r = H / ln V."""
+
+    def apply(self, z: Array, context: Context) -> Array:
+        r = entropy(log_softmax(z)) / np.log(z.shape[-1])
+        low, high = column(self.low), column(self.high)
+        return Temperature((low + (high - low) * np.clip(r, 0, 1) ** column(self.exponent))[:, 0]).apply(z, context)  # type: ignore[arg-type]
+
+
+class SortsTheEnds(DynamicTemperature):
+    def apply(self, z: Array, context: Context) -> Array:
+        low, high = np.minimum(self.low, self.high), np.maximum(self.low, self.high)
+        return DynamicTemperature(low, high, self.exponent).apply(z, context)  # type: ignore[arg-type]
+
+
+class NoExponent(DynamicTemperature):
+    def apply(self, z: Array, context: Context) -> Array:
+        return DynamicTemperature(self.low, self.high).apply(z, context)
+
+
 MUTANTS = (
     Mutant(NotSquared, "p is compared with a times the maximum, not its square"),
     Mutant(SumOfSquares, "p is compared with a times the sum of squares"),
@@ -125,4 +255,19 @@ MUTANTS = (
     Mutant(LargestSquare, "the largest square in place of their sum"),
     Mutant(CountsThePossible, "V counts possible tokens alone"),
     Mutant(ExponentOfEntropy, "exp(-H) in place of the sum of squares"),
+    Mutant(OneTokenFewer, "one token fewer stays, but at least one"),
+    Mutant(SignedBends, "the sign of a bend counts"),
+    Mutant(ForbiddenOnTheCurve, "forbidden tokens have a place on the curve"),
+    Mutant(EntropyTerms, "the running sum of -p ln p, without normalising"),
+    Mutant(ShareOfTheLargest, "the bound is a share of ln V"),
+    Mutant(KeepsTheCrossing, "the token that crosses the bound stays"),
+    Mutant(Linear, "the drop is linear"),
+    Mutant(NoCurve, "the curve does nothing"),
+    Mutant(TopOfTheBatch, "the maximum is taken over the batch", "batch"),
+    Mutant(TurnedRound, "the sign of x is turned"),
+    Mutant(ById, "the running sum goes by id", "relabel"),
+    Mutant(KeepsLogits, "q is a weight on the row"),
+    Mutant(CountsForbidden, "forbidden tokens count in n"),
+    Mutant(SortsTheEnds, "low is the smaller of the two ends"),
+    Mutant(NoExponent, "the exponent does nothing"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tests.methods.reference import INF, SLACK, Row, kept, order, probabilities
+from tests.methods.reference import INF, SLACK, Row, kept, order, probabilities, temperature
 
 
 def log_probs(z: Row) -> Row:
@@ -48,3 +48,50 @@ def p_less(z: Row, norm: bool) -> Row:
     if norm and len(z) > 1:
         agree = (len(z) * agree - 1) / (len(z) - 1)
     return kept(z, [i for i in order(z) if p[i] >= agree * (1 - SLACK) or i == order(z)[0]])
+
+
+def bends(z: Row) -> Row:
+    """How much the curve of falling probabilities bends at each token but the last two."""
+    q = [probabilities(z)[i] for i in order(z)]
+    return [abs(q[k] - 2 * q[k + 1] + q[k + 2]) for k in range(len(q) - 2)]
+
+
+def tail_free(z: Row, share: float) -> Row:
+    d, n = bends(z), len(order(z))
+    if share == 1 or n <= 2 or math.fsum(d) <= SLACK:
+        return z
+    beyond = [k for k in range(1, n - 1) if math.fsum(d[:k]) / math.fsum(d) > share + SLACK]
+    return kept(z, order(z)[: min(beyond, default=n - 1)])
+
+
+def top_h(z: Row, a: float) -> Row:
+    if a == 1:
+        return z
+    cut = [kept(z, order(z)[:k]) for k in range(1, len(order(z)) + 1)]
+    return next((row for row in reversed(cut) if entropy(row) <= a * entropy(z) + SLACK), cut[0])
+
+
+def smoothing(z: Row, factor: float, curve: float) -> Row:
+    if factor == 0:
+        return z
+    k, c = factor * (3 - curve) / 2, factor * (curve - 1) / 2
+    return [max(z) - min(k * (x - max(z)) ** 2 + c * (max(z) - x) ** 3, 1e30) if x > -INF else x for x in z]
+
+
+def skew(z: Row, x: float) -> Row:
+    """Probabilities."""
+    p, gamma = probabilities(z), math.exp(x)
+    out, before = [0.0] * len(z), 0.0
+    for i in order(z):
+        after = before + p[i]
+        out[i] = after**gamma - before**gamma
+        before = after
+    return out
+
+
+def dynamic_temperature(z: Row, low: float, high: float, exponent: float) -> Row:
+    n = len(order(z))
+    if n == 1:
+        return z
+    r = min(max(entropy(z) / math.log(n), 0.0), 1.0)
+    return temperature(z, low + (high - low) * r**exponent)

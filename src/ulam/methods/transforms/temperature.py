@@ -23,13 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction as F
 
-import numpy as np
-
-from ...core.arrays import Array, first_max, is_token, keep, like, namespace, row_max
+from ...core.arrays import Array
 from ...core.claims import BASE, Case
 from ...core.context import Context
 from ...core.method import Transform
 from ...core.parameter import parameter
+from ...core.tempering import tempered
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,7 @@ class Temperature(Transform):
     T: float = parameter(float, "[0, inf)", neutral=1, help="divides the logits; 0 is argmax")
 
     def apply(self, z: Array, context: Context) -> Array:
-        xp = namespace(z)
-        given = np.reshape(self.T, (-1, 1))
-        zero = like(z, given == 0, xp.bool)
-        # within these ends 1/T is exact enough in float32 for T = 1e-300 not to be 0, and 1e300 not to make ties
-        T = like(z, np.where(given == 0, 1.0, np.clip(given, 1e-37, 1e30)))
-        top = row_max(z)
-        # z - max is exact for near floats and never positive, so a tiny T gives -inf and not inf - inf
-        shift = top / T
-        shift = xp.where(xp.isfinite(shift), shift, like(z, 0.0))
-        cold = keep(z, is_token(z, first_max(z)))
-        return xp.where(zero, cold, (z - top) / T + shift)
+        return tempered(z, self.T)
 
 
 CLAIMS = (*BASE, "order", "argmax", "relabel", "monotone", "scale_free")
