@@ -212,11 +212,13 @@ class Chooser(Stage):
     """A distribution and noise to a token. Write `choose`, and `law` if it does not draw from the row as it is.
 
     What a chooser carries from draw to draw is in `context.state(self, b)`, and goes on by `advance`. `feedback` says that it depends
-    on the rows it drew from, and not on the history alone. No parameter of a chooser is a schedule.
+    on the rows it drew from, and not on the history alone; `keyed`, that `law` is an average over its keys, and the draws of one key have
+    another. No parameter of a chooser is a schedule.
     """
 
     kind = "chooser"
     feedback: ClassVar[bool] = False
+    keyed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -53,6 +53,10 @@ class Address:
     purpose: int = Purpose.choose
     lane: ArrayLike = 0
 
+    def select(self, rows: NDArray[np.int64]) -> Address:
+        """The addresses of some rows; sequence and position are arrays [B], and the lane is that of all."""
+        return Address(np.asarray(self.sequence)[rows], np.asarray(self.position)[rows], self.purpose, self.lane)
+
 
 def sequence_number(prompt: int, sample: int) -> int:
     """The sequence number of a row: prompt index in the upper half, sample index in the lower."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import as_logits
+from ..core.context import History
 from ..core.errors import OutOfRange
-from ..core.method import Chooser
+from ..core.method import Chooser, Stage
 from ..core.noise import Address, Noise
 from ..core.parameter import Parameter, parameters
 from ..exact import law
@@ -62,9 +63,9 @@ def agrees_with(reference: Subject) -> Test:
 
 
 def stated_law(subject: Subject, probe: Probe) -> str | None:
-    """The enumerated law of the draw is the law that the chooser states."""
+    """The enumerated law of the draw is the law that the chooser states; of a keyed one, where no key decides yet."""
     stage, row = subject.stage(probe), probe.row[None, :]
-    for past, state in subject.carried(stage, probe):
+    for past, state in [(History(), [])] if is_keyed(stage) else subject.carried(stage, probe):
         drawn = law(lambda noise, past=past, state=state: subject.tokens(stage, row, noise, Address([0], [past.position]), [past], state)[0])
         stated = probabilities(subject.images(stage, row, [past], probe.vocabulary, state)[0])
         gap = np.abs(np.array([drawn.prob(i) for i in range(len(stated))]) - stated)
@@ -72,6 +73,11 @@ def stated_law(subject: Subject, probe: Probe) -> str | None:
             token = int(gap.argmax())
             return f"token {token} is stated with {stated[token]:.12g} and drawn with {drawn.prob(token):.12g}" + (f", carrying {state[0]}" if state else "")
     return None
+
+
+def is_keyed(stage: Stage) -> bool:
+    """Whether its law is an average over keys, so that one key says nothing of it."""
+    return isinstance(stage, Chooser) and stage.keyed
 
 
 def stated_within(probe: Probe) -> float:
@@ -82,6 +88,8 @@ def stated_within(probe: Probe) -> float:
 def three_steps(subject: Subject, probe: Probe) -> str | None:
     """Three draws together have the product of the laws that are stated on the way, each with what is carried by then."""
     stage, begun = subject.stage(probe), subject.stage(probe).init(probe.history)
+    if is_keyed(stage):
+        raise Inapplicable("its law is an average over keys, and one key draws from another")
     if begun is None or len(probe.row) > 3:
         raise Inapplicable("it carries nothing" if begun is None else "there are too many texts")
     rows = [np.roll(probe.row, shift) for shift in range(3)]
