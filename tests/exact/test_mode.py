@@ -375,7 +375,7 @@ def test_texts_that_all_end_need_no_larger_budget() -> None:
         (lambda: ulam.law(abc(), "", None), "the prompt: None is not a list"),  # type: ignore[arg-type]
         (lambda: ulam.law(abc(), "", 5), "the prompt: 5 is not a list"),  # type: ignore[arg-type]
         (lambda: ulam.law(abc(), "", np.array(1)), r"the prompt: array\(1\) is not a list"),  # type: ignore[arg-type]
-        (lambda: ulam.law(abc(), None, of=list), "of type list cannot be counted"),
+        (lambda: ulam.law(abc(), None, of=lambda leaf: [leaf]), "of type list cannot be counted"),
     ],
 )
 def test_arguments_that_cannot_be_meant(ask: Callable[[], Any], match: str) -> None:

@@ -230,12 +230,14 @@ class Law:
 
     def _at(self, outcome: Any, probs: Mapping[Any, Number]) -> Number:
         """The probability of an outcome, 0.0 for an unknown one of the same type."""
+        if outcome in probs:
+            return probs[outcome]
         kinds = {type(each) for each in probs}
-        if outcome not in probs and kinds and type(outcome) not in kinds and not (isinstance(outcome, (int, float)) and kinds & {int, float}):
+        if kinds and type(outcome) not in kinds and not (isinstance(outcome, (int, float)) and kinds & {int, float}):
             names = " and ".join(sorted(kind.__name__ for kind in kinds))
             told = "law.map(law.text).prob(...) counts texts" if Outcome in kinds else "an outcome of law.outcomes"
             raise UsageError(f"{outcome!r} is no outcome of this law, which is of {names}", fix=told)
-        return probs.get(outcome, 0.0)
+        return 0.0
 
     def _partial(self, name: str) -> UsageError:
         what = f"{name} is not known: {self.uncovered:.3g} of the law is not covered"
