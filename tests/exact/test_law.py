@@ -70,6 +70,12 @@ def test_probabilities_that_do_not_add_to_one(probs: Any) -> None:
         Law(probs)
 
 
+@pytest.mark.parametrize(("probs", "uncovered"), [({"a": 1.5, "b": -0.5}, 0.0), ({"a": F(3, 2), "b": F(-1, 2)}, 0.0), ({"a": 1.25}, -0.25), ({"a": -0.5}, 1.5)])
+def test_probabilities_that_are_none(probs: Any, uncovered: float) -> None:
+    with pytest.raises(LawNotNormalised, match="a probability is -0"):
+        Law(probs, uncovered=uncovered)
+
+
 def test_many_paths_may_round_more() -> None:
     assert len(Law({"a": 0.5, "b": 0.5 + 1e-11}, paths=100_000)) == 2
     with pytest.raises(LawNotNormalised):
@@ -90,6 +96,22 @@ def test_entropies_in_nats() -> None:
         assert law.renyi(math.inf) == pytest.approx(LN2, abs=1e-15)
         # order 1/2: 2 ln sum of roots
         assert law.renyi(0.5) == pytest.approx(2 * math.log(math.sqrt(0.5) + 0.5 + 2 * math.sqrt(0.125)), abs=1e-15)
+
+
+@pytest.mark.parametrize("off", [1e-15, -1e-12, 1e-9, -1e-6, 1e-4])
+def test_renyi_entropy_near_one(off: float) -> None:
+    """H_a = H - (a - 1)/2 Var(ln p) + (a - 1)^2/6 k3 - ...: to 1e-12 from its first three terms, the k those of ln p under p."""
+    p = [0.5, 0.25, 0.125, 0.125]
+    x = [math.log(each) for each in p]
+    mean = math.fsum(a * b for a, b in zip(p, x, strict=True))
+    second, third = (math.fsum(a * (b - mean) ** k for a, b in zip(p, x, strict=True)) for k in (2, 3))
+    alpha = 1 + off
+    step = alpha - 1  # as the float has it
+    assert FLOAT.renyi(alpha) == pytest.approx(-mean - step / 2 * second - step**2 / 6 * third, abs=1e-12)
+
+
+def test_a_fraction_below_every_float_has_a_surprise() -> None:
+    assert Law({"a": F(1, 2**2000), "b": 1 - F(1, 2**2000)}).surprisal("a") == pytest.approx(2000 * LN2, rel=1e-14)
 
 
 def test_a_certain_law_has_no_entropy() -> None:
@@ -210,6 +232,8 @@ def test_samples_to_tell_two_coins_apart() -> None:
     least = next(k for k in range(n + 1) if tail(0.5, k) <= 1e-3)  # the ratio rises with the number of ones
     assert 1 - tail(0.75, least) <= 1e-2
     assert fair.samples_to_tell_from(fair) == math.inf
+    few, many = (fair.samples_to_tell_from(biased, false_alarm=e, miss=e) for e in (1e-100, 1e-200))
+    assert many == pytest.approx(2 * few, abs=2)
 
 
 @pytest.mark.parametrize("name", ["false_alarm", "miss"])

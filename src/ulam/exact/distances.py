@@ -24,6 +24,8 @@ def renyi(probs: Sequence[float], alpha: float) -> float:
     positive = [p for p in probs if p]
     if alpha == 1:
         return entropy(positive)
+    if abs(alpha - 1) < 0.1:  # near 1 the sum is nearly 1, and its distance from 1 has more digits
+        return abs(math.log1p(math.fsum(p * math.expm1((alpha - 1) * math.log(p)) for p in positive)) / (1 - alpha))
     top = max(positive)
     if alpha == math.inf:
         return abs(math.log(top))
@@ -58,4 +60,4 @@ def samples_to_tell(pairs: Pairs, false_alarm: float, miss: float) -> float:
         return math.inf
     if apart == 1:
         return 1
-    return math.ceil(math.log(false_alarm * miss) / (2 * math.log1p(-apart)))
+    return math.ceil((math.log(false_alarm) + math.log(miss)) / (2 * math.log1p(-apart)))

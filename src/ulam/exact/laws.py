@@ -52,7 +52,8 @@ class Law:
     model_probs  for the texts of a model under a recipe (no `of`): the probability of each under the bare model
     vocabulary   of the tokens in the outcomes, to show them as text
 
-    Everything is in nats. Raises `LawNotNormalised` unless the probabilities and `uncovered` add to one, within 1e-12 + 2^-50 a path.
+    Everything is in nats. Raises `LawNotNormalised` unless the probabilities and `uncovered`, none of them negative, add to one,
+    within 1e-12 + 2^-50 a path.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class Law:
         if not abs(total + uncovered - 1) <= rounding(paths):
             what = f"the probabilities of {len(probs)} outcomes add to {float(total):.15g}"
             raise LawNotNormalised(what, fix="a procedure that states its probabilities as they are")
+        if not min(0, uncovered, *probs.values()) >= 0:
+            raise LawNotNormalised(f"a probability is {float(min(uncovered, *probs.values())):.3g}", fix="probabilities from 0 to 1")
         order = in_order(probs)
         self._probs: dict[Any, Number] = {outcome: probs[outcome] for outcome in order}
         self.uncovered, self.paths, self.model_probs, self.vocabulary = uncovered, paths, model_probs, vocabulary
@@ -126,6 +129,8 @@ class Law:
     def surprisal(self, outcome: Any) -> float:
         """-ln of its probability, nats."""
         p = self._at(outcome, self._known("surprisal"))
+        if isinstance(p, Fraction) and p:  # which may be too small for a float
+            return math.log(p.denominator) - math.log(p.numerator)
         return -math.log(p) if p else math.inf
 
     def entropy(self) -> float:
