@@ -24,7 +24,8 @@ class Honest:
 
     name, fingerprint = "honest", "honest-1"
     context_limit: int | None = 30
-    capabilities: frozenset[str] = frozenset({"batch_invariant", "extend"})
+    capabilities: frozenset[str] = frozenset({"batch_invariant", "extend", "layer_logits"})
+    layers = 3
     vocabulary = alphabet("abcd", end="$")
 
     def logits(self, row: Sequence[int]) -> Logits:
@@ -57,6 +58,10 @@ class Honest:
             state, logits = self.step(state, column)
             found.append(logits)
         return state, np.stack(found, axis=1)
+
+    def layer_logits(self, state: State, layers: Sequence[int]) -> Any:
+        self.check(state)
+        return np.array([[self.logits([*row, layer]) for row in state["rows"]] for layer in layers]).reshape(len(layers), len(state["rows"]), 5)
 
     def select(self, state: State, rows: Any) -> State:
         self.check(state)
@@ -238,6 +243,36 @@ class ExtendDoesNotConsume(Honest):
         return super().extend({"rows": state["rows"], "live": True}, tokens)
 
 
+class LayersOfTheFirstRow(Honest):
+    """Every row gets what the layers say of the first."""
+
+    def layer_logits(self, state: State, layers: Sequence[int]) -> Any:
+        return super().layer_logits(state, layers)[:, [0] * len(state["rows"])]
+
+
+class LayersInOrder(Honest):
+    """The lowest layer first, whatever was asked."""
+
+    def layer_logits(self, state: State, layers: Sequence[int]) -> Any:
+        return super().layer_logits(state, sorted(layers))
+
+
+class LayersOfAnOldState(Honest):
+    def layer_logits(self, state: State, layers: Sequence[int]) -> Any:
+        return super().layer_logits({**state, "live": True}, layers)
+
+
+class LayersEndTheState(Honest):
+    def layer_logits(self, state: State, layers: Sequence[int]) -> Any:
+        found = super().layer_logits(state, layers)
+        state["rows"] = [row[:-1] for row in state["rows"]]
+        return found
+
+
+class NoNumberOfLayers(Honest):
+    layers = None  # type: ignore[assignment]
+
+
 class NaN(Honest):
     """An impossible token is written as NaN."""
 
@@ -372,7 +407,7 @@ class Apart(Undeclared):
 
 
 WRONG: dict[str, list[Callable[[], Honest]]] = {
-    "form": [NoSuchCall, MisspeltCapability, OtherFingerprintEveryTime],
+    "form": [NoSuchCall, MisspeltCapability, OtherFingerprintEveryTime, NoNumberOfLayers],
     "vocabulary": [EndOutside, TokensAreText],
     "logits": [NaN, NothingPossible, OneRowIsAVector],
     "deterministic": [Restless, RestlessSteps],
@@ -385,6 +420,7 @@ WRONG: dict[str, list[Callable[[], Honest]]] = {
     "release": [ReleaseTwice, ReleaseFreesForks],
     "stale": [StaleAfterStep, StaleAfterRelease, StaleSelect, ExtendDoesNotConsume],
     "extend": [ExtendOffByOne, ExtendKeepsTheState],
+    "layer_logits": [LayersOfTheFirstRow, LayersInOrder, LayersOfAnOldState, LayersEndTheState],
     "refusals": [TokensWrap, RefusalEndsTheState],
     "limit": [NoLimit, SlidingWindow],
     "leaves": [RowsBeyondEight],

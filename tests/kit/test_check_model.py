@@ -69,7 +69,7 @@ def test_the_built_in_model_and_its_cache(tmp_path: Path) -> None:
     assert report.not_applicable == {}
     assert str(report).startswith(f"{model.name}: ")
     report = check_model(CachedModel(model), prompts=["The cat", [0, 7]])
-    assert list(report.not_applicable) == ["extend"]
+    assert list(report.not_applicable) == ["extend", "layer_logits"]
 
 
 def test_an_honest_model_is_checked_in_everything() -> None:

@@ -46,7 +46,7 @@ def test_it_keeps_the_rules_of_models(name: str, vocabulary: Vocabulary) -> None
     model = RESTLESS[name](vocabulary)
     assert isinstance(model, LanguageModel)
     report = check_model(model)
-    assert set(report.not_applicable) <= {"extend", "limit"}
+    assert set(report.not_applicable) == {"extend", "layer_logits", "limit"}
     check_model(CachedModel(model))
 
 
@@ -54,6 +54,7 @@ def test_combinations_of_the_built_in_model_keep_the_rules(tmp_path: Any, tiny: 
     for model in (guidance(tiny, 2, "a dog", prompt="The cat"), dola(tiny)):
         assert model.capabilities == {"batch_invariant"}
         check_model(model, prompts=["The cat"])
+    assert check_model(restless_layers()).asserted["layer_logits"] > 0
 
 
 def test_parts_that_are_not_batch_invariant_make_none_that_is() -> None:
@@ -312,6 +313,7 @@ def test_a_message_names_the_combinator_and_the_nearest_value() -> None:
         (lambda: guidance("stories", 2, "a"), UsageError, "'stories' is not a model"),
         (lambda: context_aware(abc(), ""), UsageError, "the context is empty"),
         (lambda: contrastive(abc(), "stories"), UsageError, "contrastive: 'stories' is not a model"),
+        (lambda: contrastive(abc(), RecipeModel(abc(), "presence_penalty=1")), UsageError, "tells prompt and generated tokens apart"),
         (lambda: ensemble([]), UsageError, "there is no model"),
         (lambda: ensemble([abc(), abc()], [1]), UsageError, "1 weights for 2 models"),
         (lambda: dola(abc()), Unsupported, "dola: abc does not tell what its layers say"),

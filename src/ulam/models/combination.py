@@ -151,10 +151,16 @@ class Combination:
 
 
 def one_vocabulary(name: str, models: Sequence[LanguageModel]) -> Vocabulary:
-    """The vocabulary that all models have. Raises `VocabularyMismatch`, naming the first token that differs, and `UsageError` for what is no model."""
+    """The vocabulary that all models have. Raises `VocabularyMismatch`, naming the first token that differs.
+
+    Raises `UsageError` for what is no model, and for one whose rows depend on more than their tokens.
+    """
     for model in models:
         if not hasattr(model, "prefill"):
             raise UsageError(f"{name}: {model!r} is not a model", fix="model = ulam.load()")
+        if getattr(model, "splits_history", False):
+            what = f"{name}: {model.name} tells prompt and generated tokens apart, and the parts of a combination share them"
+            raise UsageError(what, fix="give the recipe to the combination: ulam.sample(combination, prompt, recipe)")
     main = models[0]
     for other in models[1:]:
         a, b = main.vocabulary, other.vocabulary

@@ -13,7 +13,7 @@ from ..decode.request import Prompt, read_prompts
 from ..models.protocol import LanguageModel
 from .check_noise import refused
 from .inputs import permutation
-from .model_states import batch, extend, forks, go_on, prefill, release, select, stale
+from .model_states import batch, extend, forks, go_on, layer_logits, prefill, release, select, stale
 from .report import ConformanceError, Report
 from .subject import Inapplicable, probabilities
 from .trial import Text, Trial, shown
@@ -75,6 +75,7 @@ def form(model: Any) -> int:
             (lambda call=call: call not in model.capabilities or callable(getattr(model, call, None)), f'it declares "{call}" and has no such call')
             for call in ("extend", "layer_logits")
         ),
+        (lambda: "layer_logits" not in model.capabilities or (type(model.layers) is int and model.layers > 0), "layers is not a number of layers"),
     ]
     return asserted(model, "form", rules)
 
@@ -227,4 +228,4 @@ def scored(trial: Trial, prompt: Text, texts: Sequence[Text]) -> list[float]:
     return probs
 
 
-CHECKS = (deterministic, empty, prefill, text, batch, select, forks, release, extend, stale, refusals, limit, leaves)
+CHECKS = (deterministic, empty, prefill, text, batch, select, forks, release, extend, stale, layer_logits, refusals, limit, leaves)

@@ -124,6 +124,36 @@ def extend(trial: Trial) -> int:
     return done
 
 
+def layer_logits(trial: Trial) -> int:
+    """What the layers say depends on the row alone, in the order they are asked, and asking changes nothing."""
+    model: Any = trial.model
+    if "layer_logits" not in model.capabilities:
+        raise Inapplicable('the model does not declare "layer_logits"')
+    layers, some = list(range(model.layers)), trial.open_texts(4)
+
+    def ask(state: Any, numbers: Sequence[int], rows: int) -> Any:
+        return trial.looked_through(model.layer_logits(state, numbers), (len(numbers), rows, trial.size), f"layer_logits of layers {list(numbers)}")
+
+    for ids in some:
+        state, _ = trial.prefill([ids[: trial.begin(ids)]])
+        for token in ids[trial.begin(ids) :]:
+            state, _ = trial.step(state, [token])
+        alone = ask(state, layers, 1)[:, 0]
+        together, _ = trial.prefill([some[-1], ids])
+        fork = model.select(together, [1, 0, 1])
+        for how, rows in (
+            ("read together", ask(together, layers, 2)[:, 1]),
+            ("of a fork", ask(fork, layers, 3)[:, 2]),
+            ("asked the other way round", ask(state, layers[::-1], 1)[::-1, 0]),
+        ):
+            for layer in layers:
+                trial.same("layer_logits", f"layer {layer} {how}", rows[layer], ids, expected=alone[layer])
+        go_on(trial, "layer_logits", "a state, after its layers were asked", state, None, [ids])
+        if not refused(StaleState, lambda state=state: model.layer_logits(state, layers)):
+            trial.fail("layer_logits", f"layer_logits takes a state of {shown(ids)} that step has ended; StaleState is expected")
+    return 3 * len(layers) * len(some)
+
+
 def go_on(trial: Trial, promise: str, how: str, state: Any, rows: Any, texts: Sequence[Text], turn: int = 0) -> None:
     """Fail unless `rows`, if they are known, and two more steps are those of `texts`; the token of a row depends on its place and on `turn`."""
     texts = list(texts)
