@@ -102,7 +102,8 @@ def law(
         raise UsageError(what, fix="a procedure: ulam.law(lambda noise: ulam.sample(model, prompts, recipe, noise=noise))")
     length = 3 if max_tokens is None else read_count(max_tokens, "max_tokens", 0)
     chosen = Recipe("" if recipe is None else recipe)
-    if not partial:
+    hidden = chosen.chooser.feedback and any(stage.coin is not None for stage in chosen.transforms)
+    if not partial and not hidden:  # what follows a text is then not told by the text, and only walking counts
         check_size(model if isinstance(model, RecipeModel) and recipe is None else RecipeModel(model, chosen), prompts[0], length, max_paths, read_stop(stop))
     if recipe is None:
         if stop:

@@ -66,12 +66,16 @@ def stated_law(subject: Subject, probe: Probe) -> str | None:
     """The enumerated law of the draw is the law that the chooser states; of a keyed one, where no key decides yet."""
     stage, row = subject.stage(probe), probe.row[None, :]
     for past, state in [(History(), [])] if is_keyed(stage) else subject.carried(stage, probe):
-        drawn = law(lambda noise, past=past, state=state: subject.tokens(stage, row, noise, Address([0], [past.position]), [past], state)[0])
+
+        def token(noise: Noise, past: History = past, state: list[Any] = state) -> int:
+            return subject.tokens(stage, row, noise, Address([0], [past.position]), [past], [stage.fork(each) for each in state])[0]
+
+        drawn = law(token)
         stated = probabilities(subject.images(stage, row, [past], probe.vocabulary, state)[0])
         gap = np.abs(np.array([drawn.prob(i) for i in range(len(stated))]) - stated)
         if gap.max() > stated_within(probe):
-            token = int(gap.argmax())
-            return f"token {token} is stated with {stated[token]:.12g} and drawn with {drawn.prob(token):.12g}" + (f", carrying {state[0]}" if state else "")
+            worst = int(gap.argmax())
+            return f"token {worst} is stated with {stated[worst]:.12g} and drawn with {drawn.prob(worst):.12g}" + (f", carrying {state[0]}" if state else "")
     return None
 
 
