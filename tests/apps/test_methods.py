@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from pathlib import Path
 
@@ -17,11 +18,10 @@ from .conftest import Ulam
 
 
 def test_the_table_has_every_method_once_under_its_kind(ulam: Ulam) -> None:
-    transforms, choosers = ulam("methods").out.split("\n\nChoosers ")
+    transforms, constraints, choosers = re.split(r"\n\n(?=[CT])", ulam("methods").out)
+    blocks = {"transform": transforms, "constraint": constraints, "chooser": choosers}
     for name, method in catalogue().items():
-        block, other = (transforms, choosers) if method.kind == "transform" else (choosers, transforms)
-        assert f"\n  {name}" in block
-        assert f"\n  {name}" not in other
+        assert {kind: bool(re.search(rf"\n  {name}\b", block)) for kind, block in blocks.items()} == {kind: kind == method.kind for kind in blocks}
     assert "min_p=a" in transforms
     assert "; a in [0, 1], neutral 0" in " ".join(transforms.split())
 
@@ -30,6 +30,7 @@ def test_one_kind(ulam: Ulam) -> None:
     out = ulam("methods", "--kind", "chooser").out
     assert "greedy" in out
     assert "top_p" not in out
+    assert "no_repeat_ngram=n" in ulam("methods", "--kind", "constraint").out
     refused = ulam("methods", "--kind", "choser")
     assert refused.code == 2
     assert "Did you mean chooser?" in refused.stderr

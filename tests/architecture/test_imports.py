@@ -77,6 +77,7 @@ def test_imports_keep_to_the_layers() -> None:
         ("decode/plan.py", "from ..testing import noise"),
         ("methods/transforms/top_p.py", "from .top_k import TopK"),
         ("methods/choosers/greedy.py", "from ..transforms.temperature import Temperature"),
+        ("methods/constraints/min_tokens.py", "from .ban_tokens import BanTokens"),
         ("core/arrays.py", "import torch"),
         ("decode/loop.py", "import tokenizers"),
     ],

@@ -52,7 +52,9 @@ def test_the_rows_worked_out_by_hand_are_good_rows(method: Method) -> None:
     rows = [case for case in method.cases if not case.logits]
     for case in rows:
         assert sum(Fraction(x) for x in case.given) == 1
-        if method.kind == "transform":
+        if method.kind == "constraint" and not any(case.expect):
+            continue  # nothing is left
+        if method.kind in ("transform", "constraint"):
             assert abs(sum(Fraction(x) for x in case.expect) - 1) < Fraction(1, 10**11)
     for case in method.cases:
         assert len(case.given) >= 3

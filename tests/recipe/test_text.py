@@ -195,7 +195,7 @@ def test_an_error_names_the_stage_by_number(number: int) -> None:
 @pytest.mark.parametrize("kind", [m.stage for m in catalogue().values()], ids=list(catalogue()))
 def test_every_number_refuses_what_lies_outside_its_range(kind: type[Stage]) -> None:
     """Just outside both ends, NaN, a bool and a text, for every parameter of every method; the declaration says where the ends are."""
-    required = {p.name: 1 for p in parameters(kind) if p.required and p.kind is not dict}
+    required = {p.name: [1] if p.kind is list else 1 for p in parameters(kind) if p.required and p.kind is not dict}
     tried = 0
     for p in parameters(kind):
         if p.range is None or p.kind is dict:

@@ -25,7 +25,7 @@ SECTION = re.compile(r"^([A-Z][a-z]+)(?: +|$)", re.MULTILINE)
 
 def methods(
     name: Annotated[str | None, typer.Argument()] = None,
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="only methods of this kind: transform, chooser")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="only methods of this kind: transform, constraint, chooser")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> int:
     """ulam methods: the stages there are, and what each does.
@@ -70,7 +70,11 @@ def table(chosen: list[Method]) -> str:
     return "\n".join([*blocks, "one of them: ulam methods NAME\n"])
 
 
-KINDS = {"transform": "Transforms change the distribution of the next token.", "chooser": "Choosers draw the token; one at most, at the end."}
+KINDS = {
+    "transform": "Transforms change the distribution of the next token.",
+    "constraint": "Constraints say which tokens may come; where none is left, the text ends with an error.",
+    "chooser": "Choosers draw the token; one at most, at the end.",
+}
 
 
 def signature(method: Method) -> str:
