@@ -7,9 +7,9 @@ import torch
 
 from ulam.core.noise import PhiloxNoise
 from ulam.methods import Method, catalogue
-from ulam.testing import check_chooser, check_noise, check_transform
+from ulam.testing import check_chooser, check_constraint, check_noise, check_transform
 
-CHECKS = {"transform": check_transform, "chooser": check_chooser}
+CHECKS = {"transform": check_transform, "constraint": check_constraint, "chooser": check_chooser}
 
 every_method = pytest.mark.parametrize("method", catalogue().values(), ids=lambda method: method.name)
 

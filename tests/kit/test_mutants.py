@@ -10,10 +10,10 @@ import pytest
 
 from tests.kit.mutants import Mutant, TypicalByHand
 from ulam.methods import catalogue
-from ulam.testing import ConformanceError, check_chooser, check_claim, check_transform
+from ulam.testing import ConformanceError, check_chooser, check_claim, check_constraint, check_transform
 from ulam.testing.claims import TESTS
 
-CHECKS = {"transform": check_transform, "constraint": check_transform, "chooser": check_chooser}
+CHECKS = {"transform": check_transform, "constraint": check_constraint, "chooser": check_chooser}
 FILES = [import_module(f"tests.kit.{file.stem}") for file in sorted(Path(__file__).parent.glob("mutants*.py"))]
 MUTANTS: list[Mutant] = [mutant for file in FILES for mutant in file.MUTANTS]
 

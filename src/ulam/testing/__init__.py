@@ -14,7 +14,7 @@ What cannot be enumerated (a fused kernel, a server, a large model) is compared 
 its kin, in `ulam.testing.statistics`.
 """
 
-from .check import check_chooser, check_claim, check_transform
+from .check import check_chooser, check_claim, check_constraint, check_transform
 from .check_model import check_model
 from .check_noise import check_noise
 from .noise import Asked, RefusingNoise, ScriptedNoise
@@ -33,6 +33,7 @@ __all__ = [
     "calibration_miss",
     "check_chooser",
     "check_claim",
+    "check_constraint",
     "check_model",
     "check_noise",
     "check_transform",

@@ -17,6 +17,7 @@ from .cases import assert_cases
 from .check import assert_all, assert_claim
 from .claims import TESTS
 from .inputs import irregular, probes, settings
+from .masks import CONSTRAINT_PROMISES
 from .promises import CHOOSER_PROMISES, PROMISES, agrees_with, assert_ranges
 from .report import ConformanceError
 from .subject import Subject, probabilities
@@ -62,8 +63,8 @@ def audit(method: Method, *, inputs: int = 300) -> Iterator[Finding]:
         yield Finding("numbers", "cases", 0, f"{method.stage.__module__} has none: CASES = (Case(...), ...)", None)
     yield finding("numbers", "ranges", lambda: (assert_ranges(method), "no parameter"))
     yield on_torch(subject, method, questions)
-    for name, test in (CHOOSER_PROMISES if draws else PROMISES).items():
-        group = "rows" if name in PROMISES else "law"
+    for name, test in {"transform": PROMISES, "constraint": CONSTRAINT_PROMISES, "chooser": CHOOSER_PROMISES}[method.kind].items():
+        group = "law" if draws and name not in PROMISES else "rows"
         yield finding(group, name, lambda name=name, test=test: assert_all(subject, name, test, questions))
     yield finding("law", "enumerated", lambda: (laws_agree(method), "no setting"))
 

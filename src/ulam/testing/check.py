@@ -14,6 +14,7 @@ from ..methods import Method
 from .cases import assert_cases
 from .claims import TESTS, Test
 from .inputs import Probe, Row, probes, smaller
+from .masks import CONSTRAINT_PROMISES
 from .promises import CHOOSER_PROMISES, PROMISES, agrees_with, assert_ranges
 from .report import ConformanceError, Report
 from .subject import Inapplicable, Subject
@@ -28,9 +29,25 @@ def check_transform(method: Method, *, array: Callable[[Row], Array] = np.asarra
     inputs  about how many rows with settings to ask; each claim is tested on all of them
     Raises `ConformanceError` with the smallest failing input found.
     """
+    return check_rows(method, PROMISES, array, inputs)
+
+
+def check_constraint(method: Method, *, array: Callable[[Row], Array] = np.asarray, inputs: int = 300) -> Report:
+    """Check a constraint against its cases, its claims, and what every constraint promises.
+
+    That is: it is a mask that the history alone decides; two masks intersect, in any order; an emptied row is `EmptySupport` and is not
+    patched; what it carries from token to token agrees with the history, after every text over a small vocabulary.
+    Arguments as in `check_transform`. Raises `ConformanceError` with the smallest failing input found.
+    """
+    report = check_rows(method, CONSTRAINT_PROMISES, array, inputs)
+    report.understated = tuple(word for word in report.understated if word != "nonempty")  # which no constraint claims
+    return report
+
+
+def check_rows(method: Method, promises: dict[str, Test], array: Callable[[Row], Array], inputs: int) -> Report:
+    """Check what maps rows to rows; on another library than NumPy, against NumPy too."""
     subject, questions = Subject(method, array), probes(method.stage, inputs)
-    promises = PROMISES if array is np.asarray else {**PROMISES, "library": agrees_with(Subject(method))}
-    report = check(subject, promises, questions)
+    report = check(subject, promises if array is np.asarray else {**promises, "library": agrees_with(Subject(method))}, questions)
     report.understated = tuple(word for word in TESTS if word not in method.claims and holds(subject, TESTS[word], questions))
     return report
 
