@@ -97,7 +97,7 @@ def nearly_neutral_dropped(patch: Patch) -> None:
 
 
 def top_p_before_temperature(patch: Patch) -> None:
-    patch.setattr(canonical, "FIRST", canonical.FIRST[::-1])
+    patch.setattr(canonical, "ORDER", canonical.ORDER[::-1])
 
 
 MUTANTS = [

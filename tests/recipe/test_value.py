@@ -67,7 +67,7 @@ def test_simplified_drops_what_does_nothing(text: str, simple: str) -> None:
 
 
 def test_settings_without_an_order_get_the_canonical_one() -> None:
-    """Biases, penalties, temperature, top_k, top_p, min_p, the rest, the chooser."""
+    """Biases, penalties, constraints, temperature, top_k, top_p, min_p, the rest, the chooser."""
     settings = {
         "gumbel_max": None,
         "typical_p": 0.9,
@@ -75,6 +75,13 @@ def test_settings_without_an_order_get_the_canonical_one() -> None:
         "top_p": 0.95,
         "top_k": 40,
         "temperature": 0.8,
+        "force_tokens": [3],
+        "min_tokens": 2,
+        "suppress_at_start": [1],
+        "no_repeat_ngram": 3,
+        "ban_words": [[5, 6]],
+        "allow_tokens": [1, 2, 3],
+        "ban_tokens": [2],
         "presence_penalty": 0.2,
         "frequency_penalty": 0.3,
         "repetition_penalty": 1.1,
@@ -83,6 +90,7 @@ def test_settings_without_an_order_get_the_canonical_one() -> None:
     assert set(settings) <= set(catalogue())
     wanted = (
         "logit_bias={7: -5} repetition_penalty=1.1 frequency_penalty=0.3 presence_penalty=0.2 "
+        "ban_tokens=[2] allow_tokens=[1, 2, 3] ban_words=[[5, 6]] no_repeat_ngram=3 suppress_at_start=[1] min_tokens=2 force_tokens=[3] "
         "temperature=0.8 top_k=40 top_p=0.95 min_p=0.05 typical_p=0.9 gumbel_max"
     )
     assert str(Recipe(arrange(settings))) == wanted

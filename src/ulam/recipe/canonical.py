@@ -1,7 +1,7 @@
 """Settings that arrive without an order (flags, request fields) become a recipe in one fixed order.
 
-The order of `semantics.md` 1.9: what adds to logits, then penalties, then temperature, top_k, top_p, min_p, then the
-remaining transforms by name, then the chooser. The recipe that comes out is always shown.
+What adds to logits comes first, then penalties, then constraints, then temperature, top_k, top_p, min_p, then the remaining transforms,
+then the chooser. A stage that is not listed, of one's own, stands last before the chooser. The recipe that comes out is always shown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from ..core.method import Stage
 from ..methods import catalogue, find
 from .parse import build
 
-FIRST = ("logit_bias", "repetition_penalty", "frequency_penalty", "presence_penalty", "temperature", "top_k", "top_p", "min_p")
+ORDER = (
+    *("logit_bias", "sequence_bias", "length_decay"),
+    *("repetition_penalty", "frequency_penalty", "presence_penalty", "dry"),
+    *("ban_tokens", "allow_tokens", "ban_words", "no_repeat_ngram", "suppress_at_start", "min_tokens", "force_tokens"),
+    *("regex", "choice", "json_schema", "json", "grammar", "banned_strings"),
+    *("temperature", "top_k", "top_p", "min_p"),
+    *("dynamic_temperature", "top_a", "typical_p", "epsilon_cutoff", "eta_cutoff", "tail_free", "top_n_sigma", "top_h", "p_less", "xtc"),
+    *("smoothing", "skew", "top_p_decay", "green_list"),
+)
 
 
 def arrange(settings: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -24,5 +32,5 @@ def arrange(settings: Mapping[str, Any]) -> tuple[Stage, ...]:
 def in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     """The stages in canonical order."""
     names = list(catalogue())
-    place = {name: number for number, name in enumerate((*FIRST, *(n for n in names if n not in FIRST)))}
+    place = {name: number for number, name in enumerate((*ORDER, *(n for n in names if n not in ORDER)))}
     return tuple(sorted(stages, key=lambda stage: (stage.kind == "chooser", place[stage.name])))
