@@ -121,6 +121,24 @@ def test_edges_outside_the_unit_interval_and_twice() -> None:
     assert_law(lambda noise: bool(noise.uniform(HERE).below(1.0)), {True: 1}, paths=1)
 
 
+def test_one_number_beside_several() -> None:
+    """One u against 1/4 and 1/2, and two numbers against two each."""
+    assert_law(lambda noise: tuple(noise.uniform(HERE).below([0.5, 0.25]).tolist()), {(True, True): F(1, 4), (True, False): F(1, 4), (False, False): F(1, 2)})
+    law = ulam.law(lambda noise: tuple(noise.uniform(Address([[0], [1]], 0)).below([0.5, 0.25]).ravel().tolist()))
+    once = {(True, True): 0.25, (True, False): 0.25, (False, False): 0.5}
+    assert dict(law) == {(*a, *b): p * q for a, p in once.items() for b, q in once.items()}
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda u: u.below(np.nan), lambda u: u.cell([0.5, 0.2]), lambda u: u.cell([0.1, np.nan]), lambda u: u.cell([[0.1]]), lambda u: u.cell(0.5)]
+)
+def test_edges_that_are_none(ask: Any) -> None:
+    with pytest.raises(OutOfRange, match=r"NaN|no edges"):
+        ulam.law(lambda noise: ask(noise.uniform(HERE)))
+    with pytest.raises(OutOfRange, match=r"NaN|no edges"):
+        ask(PhiloxNoise(1).uniform(HERE))
+
+
 def test_two_laws_that_share_a_number_agree_as_often_as_their_intervals_overlap() -> None:
     """Inverse CDFs of (1/2, 1/2) and (3/4, 1/4) at one uniform agree on [0, 1/2) and [3/4, 1)."""
 
@@ -169,6 +187,50 @@ def test_another_question_at_the_address_is_an_error(second: Any) -> None:
 def test_a_choice_where_a_handle_was_is_an_error() -> None:
     with pytest.raises(AddressReused, match="used for uniform"):
         ulam.law(lambda noise: (bool(noise.uniform(HERE).below(0.5)), token(noise, (0.5, 0.5))))
+
+
+def gumbel(noise: Noise, lane: int = 0) -> int:
+    return int(noise.categorical(np.log([[0.5, 0.5]]), Address([0], [0], Purpose.choose, lane), "gumbel")[0])
+
+
+def test_a_draw_under_gumbel_coupling_has_all_lanes_of_its_address() -> None:
+    """Its lane is the token: whatever lane it is asked at, it is the same draw, as it is with Philox."""
+    assert_law(lambda noise: (gumbel(noise), gumbel(noise, 7)), {(0, 0): F(1, 2), (1, 1): F(1, 2)}, paths=2)
+    assert all(gumbel(PhiloxNoise(seed)) == gumbel(PhiloxNoise(seed), 7) for seed in range(50))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda noise: noise.bernoulli(0.5, Address(0, 0, Purpose.choose, 1)),
+        lambda noise: noise.uniform(Address(0, 0, Purpose.choose, 1)).below(0.5),
+        lambda noise: noise.categorical(np.log([[0.5, 0.5]]), Address([0], [0], Purpose.choose, 1)),
+    ],
+    ids=["coin", "uniform", "categorical"],
+)
+def test_a_lane_of_such_a_draw_is_no_address_of_its_own(ask: Any) -> None:
+    """Philox gives both the same bits: the coin falls with token 1 and not independently of it."""
+    for procedure in (lambda noise: (gumbel(noise), ask(noise)), lambda noise: (ask(noise), gumbel(noise))):
+        with pytest.raises(AddressReused, match="all lanes"):
+            ulam.law(lambda noise, procedure=procedure: bool(procedure(noise)))
+    assert ulam.law(lambda noise: (gumbel(noise), bool(noise.bernoulli(0.5, Address(0, 0, Purpose.accept, 1))))).paths == 4
+
+
+@pytest.mark.parametrize(
+    ("address", "field"),
+    [
+        (Address(-1, 0), "sequence"),
+        (Address(0, 0.5), "position"),
+        (Address(0, 2**32), "position"),
+        (Address(0, 0, 256), "purpose"),
+        (Address(0, 0, 0, 2**24), "lane"),
+    ],
+)
+def test_an_address_that_no_noise_has(address: Address, field: str) -> None:
+    for ask in (lambda noise: noise.bernoulli(0.5, address), lambda noise: noise.uniform(address), lambda noise: noise.categorical(np.zeros((1, 2)), address)):
+        for noise in (PhiloxNoise(1), None):
+            with pytest.raises(OutOfRange, match=f"{field} of an address"):
+                ask(noise) if noise else ulam.law(ask)
 
 
 def test_equal_sequence_numbers_share_noise_and_exact_mode_says_so() -> None:

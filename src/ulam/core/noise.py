@@ -111,12 +111,31 @@ class Uniform:
         return float(self.values.item())
 
     def below(self, a: ArrayLike) -> NDArray[np.bool_]:
-        """[u < a]: never at a = 0, always at a = 1."""
-        return self.values < np.asarray(a, dtype=np.float64)
+        """[u < a]: never at a = 0, always at a = 1. Broadcasts. Raises `OutOfRange` for NaN."""
+        return self.values < bounds(a)
 
     def cell(self, edges: ArrayLike) -> NDArray[np.int64]:
-        """Which interval of a partition u lies in: the number of `edges` (rising, [K]) that are at most u, 0 to K."""
-        return np.searchsorted(np.asarray(edges, dtype=np.float64), self.values, side="right")
+        """Which interval of a partition u lies in: the number of `edges` (rising, [K]) that are at most u, 0 to K.
+
+        Raises `OutOfRange` for edges that do not rise.
+        """
+        return np.searchsorted(partition(edges), self.values, side="right")
+
+
+def bounds(a: ArrayLike) -> NDArray[np.float64]:
+    """What a uniform is compared with."""
+    numbers = np.asarray(a, dtype=np.float64)
+    if np.isnan(numbers).any():
+        raise OutOfRange("a uniform is compared with NaN", parameter="a", fix="a number: below(0.5)")
+    return numbers
+
+
+def partition(edges: ArrayLike) -> NDArray[np.float64]:
+    """Edges [K] between intervals."""
+    numbers = bounds(edges)
+    if numbers.ndim != 1 or not (numbers[1:] >= numbers[:-1]).all():
+        raise OutOfRange(f"{numbers.tolist()} are no edges of a partition", parameter="edges", fix="a rising list: cell([0.2, 0.5])")
+    return numbers
 
 
 class Noise(Protocol):
@@ -140,11 +159,9 @@ class PhiloxNoise:
 
     def bits(self, address: Address) -> NDArray[np.uint64]:
         """64 random bits at every address: output word 0 above word 1. `OutOfRange` for a field that does not fit its word."""
-        sequence, position, lane = np.broadcast_arrays(
-            words_of(address.sequence, "sequence", 64), words_of(address.position, "position", 32), words_of(address.lane, "lane", 24)
-        )
+        sequence, position, purpose, lane = np.broadcast_arrays(*fields(address))
         low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
-        second = np.uint64(int(address.purpose) << 24) | lane
+        second = purpose << np.uint64(24) | lane
         words = (position, second, sequence & low, sequence >> shift)
         x0, x1, _, _ = philox(tuple(w.astype(np.uint32) for w in words), (self.seed & 0xFFFFFFFF, self.seed >> 32))  # type: ignore[arg-type]
         return (x0.astype(np.uint64) << shift) | x1.astype(np.uint64)
@@ -194,6 +211,12 @@ def words_of(x: ArrayLike, name: str, bits: int) -> NDArray[np.uint64]:
     if field.size and (field.dtype.kind not in "iu" or int(field.min()) < 0 or int(field.max()) >= 2**bits):
         raise OutOfRange(f"{name} of an address is not a whole number from 0 to 2^{bits} - 1", parameter=name)
     return field.astype(np.uint64)
+
+
+def fields(address: Address) -> tuple[NDArray[np.uint64], ...]:
+    """Sequence, position, purpose and lane. Raises `OutOfRange` for one that does not fit its word."""
+    sizes = {"sequence": 64, "position": 32, "purpose": 8, "lane": 24}
+    return tuple(words_of(getattr(address, name), name, bits) for name, bits in sizes.items())
 
 
 def check_seed(seed: Any) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import AddressReused, InvalidLogits, NotEnumerable, OutOfRange
-from ..core.noise import Address, Coupling, Uniform
-from .path import Choices, Key, Path, shown
+from ..core.noise import Address, Coupling, Uniform, bounds, fields, partition
+from .path import GUMBEL, OWN, Choices, Key, Path, shown
 
 
 class EnumeratingNoise:
@@ -33,16 +33,17 @@ class EnumeratingNoise:
 
     def at(self, address: Address, shape: tuple[int, ...]) -> list[tuple[Path, Key]]:
         """The addresses one by one, and the path of each."""
-        fields = [np.broadcast_to(np.asarray(x), shape).ravel().tolist() for x in (address.sequence, address.position, address.lane)]
-        purpose = int(address.purpose)
+        keys = zip(*(np.broadcast_to(field, shape).ravel().tolist() for field in fields(address)), strict=True)
         if len(self.paths) == 1:
-            return [(self.paths[0], (sequence, position, purpose, lane)) for sequence, position, lane in zip(*fields, strict=True)]
-        return [(self.paths[row], (0, position, purpose, lane)) for row, position, lane in zip(*fields, strict=True)]
+            return [(self.paths[0], key) for key in keys]
+        return [(self.paths[row], (0, *rest)) for row, *rest in keys]
 
     def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]:
         """One token a row, [B]. Both couplings have the same law."""
         rows = np.asarray(log_probs, dtype=np.float64)
-        kind = "categorical" if coupling == "inverse_cdf" else f"categorical({coupling})"
+        kind = "categorical" if coupling == "inverse_cdf" else GUMBEL
+        if kind == GUMBEL:
+            address = Address(address.sequence, address.position, address.purpose)  # its lanes are the tokens
         places = zip(self.at(address, (len(rows),)), rows, strict=True)
         return np.array([path.once(key, kind, row.tobytes(), lambda row=row: tokens_of(row)) for (path, key), row in places], dtype=np.int64)
 
@@ -62,9 +63,10 @@ class EnumeratingNoise:
         shape = shape_of(address)
         places = self.at(address, shape)
         for path, key in places:
+            path.claim(key, "a uniform")
             kind, _, _ = path.known.setdefault(key, ("uniform", b"", 0))
             if kind != "uniform":
-                raise AddressReused(f"a uniform is asked for at {shown(key)}, which was used for {kind}", fix="an address of its own")
+                raise AddressReused(f"a uniform is asked for at {shown(key)}, which was used for {kind}", fix=OWN)
             path.intervals.setdefault(key, (0.0, 1.0))
         return EnumeratedUniform(places, shape)
 
@@ -82,23 +84,25 @@ class EnumeratedUniform(Uniform):
         raise NotEnumerable(f"the procedure reads a number from [0, 1){where}, which has no list of outcomes", fix="compare it: below(a), cell(edges)")
 
     def below(self, a: ArrayLike) -> NDArray[np.bool_]:
-        edges = np.broadcast_to(np.asarray(a, dtype=np.float64), self.shape).ravel()
-        cells = [locate(path, key, np.array([edge])) for (path, key), edge in zip(self.places, edges, strict=True)]
-        return np.array([cell == 0 for cell in cells], dtype=bool).reshape(self.shape)
+        edges = bounds(a)
+        shape = np.broadcast_shapes(self.shape, edges.shape)
+        numbers = np.broadcast_to(np.arange(len(self.places)).reshape(self.shape), shape).ravel().tolist()
+        cells = [locate(*self.places[i], np.array([edge])) for i, edge in zip(numbers, np.broadcast_to(edges, shape).ravel(), strict=True)]
+        return np.array([cell == 0 for cell in cells], dtype=bool).reshape(shape)
 
     def cell(self, edges: ArrayLike) -> NDArray[np.int64]:
-        rising = np.asarray(edges, dtype=np.float64)
+        rising = partition(edges)
         return np.array([locate(path, key, rising) for path, key in self.places], dtype=np.int64).reshape(self.shape)
 
 
 def locate(path: Path, key: Key, edges: NDArray[np.float64]) -> int:
     """The cell that a uniform lies in: its interval is cut by the edges inside it, and one of the pieces is taken."""
     low, high = path.intervals[key]
-    bounds = np.unique(np.concatenate([[low, high], edges[(edges > low) & (edges < high)]]))
-    lengths = np.diff(bounds)
-    piece = path.ask(key, "cell", bounds.tobytes(), lambda: (np.arange(len(lengths)), lengths / (high - low))) if len(lengths) > 1 else 0
-    path.intervals[key] = (float(bounds[piece]), float(bounds[piece + 1]))
-    return int(np.searchsorted(edges, bounds[piece], side="right"))
+    cuts = np.unique(np.concatenate([[low, high], edges[(edges > low) & (edges < high)]]))
+    lengths = np.diff(cuts)
+    piece = path.ask(key, "cell", cuts.tobytes(), lambda: (np.arange(len(lengths)), lengths / (high - low))) if len(lengths) > 1 else 0
+    path.intervals[key] = (float(cuts[piece]), float(cuts[piece + 1]))
+    return int(np.searchsorted(edges, cuts[piece], side="right"))
 
 
 def tokens_of(row: NDArray[np.float64]) -> Choices:

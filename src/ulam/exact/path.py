@@ -18,6 +18,11 @@ Key: TypeAlias = tuple[int, int, int, int]
 Choices: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
 """The possible answers of a question and their probabilities."""
 
+GUMBEL = "categorical(gumbel)"
+"""The kind of a question that uses every lane of its address."""
+
+OWN = "an address of its own"
+
 REPEAT = (
     "draw from the noise alone: no other generator, no clock, no state that outlives a call, no order of a set; "
     "where a model's bits vary from call to call, CachedModel(model)"
@@ -80,6 +85,7 @@ class Path:
         """The procedure starts, for the first time or again."""
         self.depth, self.mass = 0, 1.0
         self.known: dict[Key, tuple[str, bytes, int]] = {}
+        self.spread: dict[tuple[int, int, int], bool] = {}
         self.intervals: dict[Key, tuple[float, float]] = {}
 
     def end(self) -> None:
@@ -127,12 +133,19 @@ class Path:
         self.depth, self.mass = self.depth + 1, question.after
         return question.answer
 
+    def claim(self, key: Key, kind: str) -> None:
+        """An address is used for a question. Raises `AddressReused` if it is a lane of a draw under Gumbel coupling, one of whose tokens has it."""
+        if self.spread.setdefault(key[:3], kind == GUMBEL) != (kind == GUMBEL):
+            what = f"a draw under Gumbel coupling uses all lanes at {shown((*key[:3], 0))}, and another question is asked at one of them"
+            raise AddressReused(what, fix=OWN)
+
     def once(self, key: Key, kind: str, asked: bytes, choices: Callable[[], Choices]) -> int:
         """As `ask`, but the same question again has the same answer. Raises `AddressReused` for another question at its address."""
+        self.claim(key, kind)
         if key not in self.known:
             self.known[key] = (kind, asked, self.ask(key, kind, asked, choices))
         earlier, of, answer = self.known[key]
         if (earlier, of) != (kind, asked):
             what = f"{kind} is asked for at {shown(key)}, which was used for " + (f"{earlier} with other probabilities" if earlier == kind else earlier)
-            raise AddressReused(what, fix="an address of its own, or, to share noise on purpose, one handle: u = noise.uniform(address)")
+            raise AddressReused(what, fix=f"{OWN}, or, to share noise on purpose, one handle: u = noise.uniform(address)")
         return answer
