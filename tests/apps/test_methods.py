@@ -45,7 +45,8 @@ def test_one_method(ulam: Ulam, name: str) -> None:
     assert max(map(len, result.out.splitlines())) <= 100
     labels = {line.split()[0] for line in result.out.splitlines()[1:] if line.startswith("  ") and not line.startswith("   ")}
     assert labels >= {"rule", "claims", "source", "elsewhere", "try"}
-    command = shlex.split(result.out.splitlines()[-1].partition("ulam ")[2])
+    (tried,) = [line for line in result.out.splitlines() if line.startswith("  try ")]
+    command = shlex.split(tried.partition("ulam ")[2])
     assert command[0] == "Once upon a time"
     assert not Recipe(command[1]).stages[0].neutral(1).any()
 
@@ -133,3 +134,19 @@ def test_recipe_is_a_verb_that_needs_another(ulam: Ulam) -> None:
     result = ulam("recipe", "temperature=0.8")
     assert result.code == 2
     assert "ulam recipe show" in result.stderr
+
+
+def test_the_picture_shows_a_row_before_and_after(ulam: Ulam) -> None:
+    """top_k of 2 on (.4, .25, .15, .1, .06, .04) leaves 8/13 and 5/13; twenty columns are probability 1."""
+    page = ulam("methods", "top_k").out
+    stage = page.partition("picture")[2].split()[0]
+    assert stage == "top_k=2"
+    rows = [line.split() for line in page.partition("picture")[2].splitlines()[2:]]
+    assert rows[0] == ["a", "0.4", "████████", "0.615", "████████████▎"]
+    assert rows[1] == ["b", "0.25", "█████", "0.385", "███████▋"]
+    assert [row[-1] for row in rows[2:]] == ["–"] * 4
+
+
+def test_a_method_that_changes_nothing_there_has_no_picture(ulam: Ulam) -> None:
+    assert "picture" not in ulam("methods", "categorical").out
+    assert "picture" in ulam("methods", "no_repeat_ngram").out  # c would make abc a second time

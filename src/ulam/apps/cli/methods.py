@@ -12,12 +12,14 @@ import typer
 
 from ...core.claims import CLAIMS
 from ...core.errors import UnknownMethod, UsageError, did_you_mean
+from ...core.method import Stage
 from ...core.parameter import Parameter, parameters
 from ...core.values import print_value
 from ...methods import ALIASES, Method, catalogue
 from ...recipe.formats import plain
 from ...render.columns import columns
 from ...render.terminal import is_terminal, width
+from .before_after import before_after
 from .words import quote
 
 SECTION = re.compile(r"^([A-Z][a-z]+)(?: +|$)", re.MULTILINE)
@@ -96,6 +98,9 @@ def page(method: Method) -> str:
     rows += [("rule", told.get("math", "")), ("edges", told.get("edges", "")), ("claims", claims(method, told.get("claims", "")))]
     rows += [("source", told.get("source", "")), ("elsewhere", told.get("elsewhere", "")), ("try", f'ulam "Once upon a time" {quote(example(method))}')]
     size = width(sys.stdout)
+    stage = shown(method)
+    picture = None if stage is None else before_after(stage)
+    rows += [("picture", f"{example(method)}\n{picture}")] if picture else []
     return columns([(method.name, f"{method.kind}: {method.summary}")], size, indent=0) + columns([row for row in rows if row[1]], size)
 
 
@@ -123,9 +128,14 @@ def claims(method: Method, told: str) -> str:
 
 
 def example(method: Method) -> str:
-    """The stage with values that do something: those of the first case that is not neutral."""
+    """The stage with values that do something, as it is typed; its name alone if it has no case."""
+    return str(shown(method) or method.name)
+
+
+def shown(method: Method) -> Stage | None:
+    """The stage with the values of its first case that is not neutral."""
     stages = (method.stage(**case.parameters) for case in method.cases)
-    return str(next(stage for stage in stages if not stage.neutral(1).any()))
+    return next((stage for stage in stages if not stage.neutral(1).any()), None)
 
 
 def as_data(method: Method) -> dict[str, Any]:
