@@ -98,3 +98,8 @@ def test_the_pages_of_the_docs_run_from_top_to_bottom(page: str, tmp_path: Path)
     shown = set(re.findall(r"!\[[^\]]+\]\(pictures/([\w.-]+)\)", path.read_text(encoding="utf-8")))
     assert shown == {file.name for file in tmp_path.iterdir()} == {file.name for file in (path.parent / "pictures").iterdir()}
     assert len(shown) >= 8
+
+
+def test_the_page_of_methods_is_that_of_the_docstrings() -> None:
+    command = [sys.executable, str(ROOT / "docs" / "catalogue.py"), "--check"]
+    assert subprocess.run(command, check=False, env={"PYTHONPATH": str(ROOT / "src"), "PATH": ""}).returncode == 0, "python docs/catalogue.py writes it"
