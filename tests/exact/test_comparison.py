@@ -108,6 +108,28 @@ def test_a_model_that_is_a_product_itself_is_compared_by_what_was_generated() ->
     assert part.total_variation == pytest.approx(whole.total_variation, abs=1e-14)
 
 
+def test_probabilities_of_texts_add_to_one_in_double_precision() -> None:
+    """A model on torch speaks float32; nothing is removed here, so rounding must not look as if something were."""
+    torch = pytest.importorskip("torch")
+
+    class Torch(Table):
+        probs = None  # type: ignore[assignment]
+
+        def _read(self, prefixes: Any) -> Any:
+            return torch.asarray(super()._read(prefixes), dtype=torch.float32)
+
+    def row(prefix: tuple[int, ...]) -> Any:
+        weight = np.random.default_rng([len(prefix), *prefix]).exponential(size=3)
+        return weight / weight.sum()
+
+    model = Torch({}, alphabet("abc"), otherwise=row, name="torch")
+    law = ulam.law(model, "", max_tokens=3)
+    for recipe in ("temperature=0.7", "temperature=1.5", "temperature=0.9"):
+        probs = text_probs(RecipeModel(model, recipe), (), law.outcomes)
+        assert math.fsum(probs.values()) == pytest.approx(1, abs=1e-14)
+        assert (Comparison(law, probs).rest, Comparison(law, probs).reverse_kl) == (0, None)
+
+
 def test_a_text_that_ended_in_error_has_a_probability_only_where_the_model_fails() -> None:
     class Failing(Table):
         probs = None  # type: ignore[assignment]

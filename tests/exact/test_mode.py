@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction as F
 from typing import Any
@@ -13,13 +14,14 @@ import pytest
 
 import ulam
 from tests.models.counted import Counted
-from ulam.core.errors import BudgetExceeded, NeedsTokenizer, UsageError
+from ulam.core.errors import BudgetExceeded, ModelError, NeedsTokenizer, UsageError
 from ulam.core.method import Transform
 from ulam.core.noise import Purpose
 from ulam.core.vocabulary import Vocabulary
 from ulam.decode.recipe_model import RecipeModel
 from ulam.exact import Law, Outcome
 from ulam.exact.size import sizes
+from ulam.exact.walk import leaves as walked
 from ulam.models import IID, CachedModel, Table, Tree, abc, alphabet
 
 LN2 = math.log(2)
@@ -230,6 +232,35 @@ def test_a_full_context_is_a_limit() -> None:
     law = ulam.law(model, "", "a", 9)
     assert_equal(law, {Outcome((i, j), "length"): F(1, 4) for i in (0, 1) for j in (0, 1)})
     assert_equal(law, ulam.law(model, None, "a", 9))
+
+
+def test_a_long_text_is_walked() -> None:
+    """2000 tokens, each certain: deeper than Python's calls go."""
+    once = {Outcome((0,) * 2000, "length"): 1}
+    assert dict(ulam.law(IID((F(1),)), None, max_tokens=2000)) == dict(ulam.law(RecipeModel(abc(), "greedy"), None, max_tokens=2000)) == once
+
+
+class Breaking(Counted):
+    """The fifth evaluation fails."""
+
+    def step(self, state: Any, tokens: Any) -> Any:
+        if len(self.calls) == 4:
+            raise ModelError("broken", fix="another model")
+        return super().step(state, tokens)
+
+
+@pytest.mark.parametrize("recipe", [None, "top_k=2"])
+def test_a_walk_gives_its_states_back(recipe: str | None) -> None:
+    """At its end, where nobody asks for more, and where the model fails."""
+    for model, leaves, error in ((Counted(), None, None), (Counted(), 5, None), (Breaking(), None, ModelError)):
+        walk = walked(model if recipe is None else RecipeModel(model, recipe), (), 4)
+        with pytest.raises(error) if error else nullcontext():
+            for number, _ in enumerate(walk, 1):
+                if number == leaves:
+                    break
+        walk.close()  # type: ignore[attr-defined]
+        assert model.states
+        assert model.live == 0
 
 
 def test_no_token_at_all() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core.arrays import to_numpy
+from ..core.arrays import softmax, to_numpy
 from ..core.errors import BudgetExceeded, UlamError
 from ..decode.recipe_model import RecipeModel
 from ..decode.request import Prompt, read_prompts
@@ -119,7 +119,9 @@ def text_probs(model: RecipeModel, prompt: Prefix, outcomes: Iterable[Outcome]) 
         state, logits = model.prefill([(*prompt, *prefix) for prefix in batch], generated=[len(prefix) for prefix in batch])
         failed |= {Outcome(batch[row], failing(error)) for row, error in state.failures.items()}
         model.release(state)
-        for prefix, row in zip(batch, np.exp(to_numpy(logits)), strict=True):
+        with np.errstate(invalid="ignore"):  # a row that fails has no probability at all
+            probs = np.nan_to_num(softmax(to_numpy(logits).astype(np.float64)))
+        for prefix, row in zip(batch, probs, strict=True):
             masses |= {(*prefix, token): masses[prefix] * float(row[token]) for token in after.get(prefix, ())}
     return {outcome: masses[outcome.tokens] if not outcome.failed or outcome in failed else 0.0 for outcome in outcomes}
 

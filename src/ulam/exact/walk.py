@@ -5,7 +5,7 @@ This is other code than the decode loop, so that the agreement of the two is evi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from math import fsum
 from typing import Any, TypeAlias
@@ -22,6 +22,9 @@ Leaf: TypeAlias = tuple[Outcome, Number]
 Branch: TypeAlias = tuple[tuple[int, ...], Number]
 """A text that goes on, and its probability."""
 
+Level: TypeAlias = "Generator[Leaf | Level]"
+"""What is below some branches: leaves, and levels in their turn."""
+
 TOGETHER = 64
 """Branches that go through the model in one call."""
 
@@ -36,13 +39,29 @@ def leaves(model: LanguageModel, prompt: tuple[int, ...], max_tokens: int) -> It
     if room == 0:
         yield Outcome((), "length"), Fraction(1)
         return
-    state, logits = model.prefill([prompt])
-    yield from below(model, prompt, room, state, logits, [((), Fraction(1))])
-
-
-def below(model: LanguageModel, prompt: tuple[int, ...], room: int, state: State, logits: Array, branches: Sequence[Branch]) -> Iterator[Leaf]:
-    """The leaves below some branches, which are the rows of `state`; it is given back at the end."""
+    # a stack, since generators inside generators would be as deep as a text is long
+    levels = [below(model, prompt, room, *model.prefill([prompt]), [((), Fraction(1))])]
     try:
+        while levels:
+            found = next(levels[-1], None)
+            if found is None:
+                levels.pop()
+            elif isinstance(found, tuple):
+                yield found
+            else:
+                levels.append(found)
+    finally:
+        for level in reversed(levels):
+            level.close()
+
+
+def below(model: LanguageModel, prompt: tuple[int, ...], room: int, state: State, logits: Array | None, branches: Sequence[Branch]) -> Generator[Leaf | Level]:
+    """The leaves one token below some branches, and what is below the others. The branches are the rows of `state`, which is given
+    back at the end; without `logits` their last tokens are still to be stepped.
+    """
+    try:
+        if logits is None:
+            state, logits = model.step(state, [text[-1] for text, _ in branches])
         for row, (prefix, mass) in enumerate(branches):
             probs = next_token(model, (*prompt, *prefix), to_numpy(logits)[row])
             if probs is None:
@@ -58,7 +77,7 @@ def below(model: LanguageModel, prompt: tuple[int, ...], room: int, state: State
                     on.append((text, mass * p))
             for at in range(0, len(on), TOGETHER):
                 part = on[at : at + TOGETHER]
-                yield from below(model, prompt, room, *model.step(model.select(state, [row] * len(part)), [text[-1] for text, _ in part]), part)
+                yield below(model, prompt, room, model.select(state, [row] * len(part)), None, part)
     finally:
         model.release(state)
 
