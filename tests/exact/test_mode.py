@@ -341,17 +341,17 @@ def test_sizes_are_counted_where_they_can_be_and_estimated_beyond() -> None:
 
 
 def test_an_estimate_is_called_one_and_refuses_only_what_is_far_too_large() -> None:
-    """Of six tokens every prefix has some others left: no two branches are alike, and what is told of nine tokens is a guess."""
+    """Of six tokens every prefix has some others left: no two branches are alike, and what is told of seven tokens is a guess."""
     model = uneven(0)
-    paths = ulam.law(model, max_tokens=9).paths
-    guess, exact = sizes(RecipeModel(model, ""), (), 9)
-    assert exact < 9
+    paths = ulam.law(model, max_tokens=7).paths
+    guess, exact = sizes(RecipeModel(model, ""), (), 7)
+    assert exact < 7
     assert guess[-1] != paths == pytest.approx(guess[-1], rel=0.1)
-    assert ulam.law(model, max_tokens=9, max_paths=paths).paths == paths
-    with pytest.raises(BudgetExceeded, match="has about 18 000 paths, and at most 8 000 are") as caught:
-        ulam.law(model, max_tokens=9, max_paths=8000)
-    assert (caught.value.needed, caught.value.count) == (18000, "about 18 000")
-    assert "max_paths=18000" in (caught.value.fix or "")
+    assert ulam.law(model, max_tokens=7, max_paths=paths).paths == paths
+    with pytest.raises(BudgetExceeded, match="has about 2 300 paths, and at most 1 000 are") as caught:
+        ulam.law(model, max_tokens=7, max_paths=1000)
+    assert (caught.value.needed, caught.value.count) == (2300, "about 2 300")
+    assert "max_paths=2300" in (caught.value.fix or "")
 
 
 def uneven(seed: int) -> Table:
