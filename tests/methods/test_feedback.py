@@ -16,6 +16,7 @@ from ulam.core.context import Context, History
 from ulam.core.errors import OutOfRange
 from ulam.methods import catalogue, find
 from ulam.recipe import Recipe
+from ulam.testing.inputs import settings
 
 from .reference import probabilities
 from .reference_feedback import Reference
@@ -130,6 +131,12 @@ def test_a_chooser_takes_no_schedule(text: str) -> None:
 def test_what_learns_from_rows_says_so() -> None:
     """And nothing else: every other stage's state is a function of the history, which the kit checks."""
     assert [name for name, method in catalogue().items() if getattr(method.stage, "feedback", False)] == list(FEEDBACK)
+
+
+def test_whatever_carries_something_can_be_forked() -> None:
+    """By the kit, which tests that claim on every method that makes it."""
+    carries = [m for m in catalogue().values() if m.stage(**settings(m.stage, 8)[0]).init(History([0, 1], [1])) is not None]
+    assert {*FEEDBACK} <= {method.name for method in carries if "fork" in method.claims} == {method.name for method in carries}
 
 
 def test_the_reference_is_no_copy() -> None:
