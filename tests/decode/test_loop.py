@@ -206,7 +206,7 @@ def test_a_stage_that_empties_a_row_fails_it_alone() -> None:
     assert (sample.text, sample.finish_reason) == ("bba", "error")
     assert isinstance(sample.error, EmptySupport)
     assert (sample.error.stage, sample.error.row, sample.error.position) == ("bare", 0, 3)
-    assert str(sample.error) == "bare left no token of 1: mass 1 removed (row 0, position 3)\n  fix: a bare that allows more, or none"
+    assert str(sample.error) == "bare left no token of 1: mass 1 removed (row 0, position 3)\n  fix: let bare keep more, or leave it out"
     assert_given_back(model)
 
 

@@ -90,7 +90,7 @@ def mend(z: Array, stage: Transform | None, context: Context, failures: Failures
         else:
             count = 0 if before is None else int(xp.sum(xp.astype(support(before[row, :]), xp.int64)))
             what = f"{stage.name} left no token of {count}: mass 1 removed"  # of the row as it entered the stage
-            empty = EmptySupport(what, stage=stage.name, row=row, position=position, fix=f"a {stage.name} that allows more, or none")
+            empty = EmptySupport(what, stage=stage.name, row=row, position=position, fix=f"let {stage.name} keep more, or leave it out")
             empty.constraint = stage.kind == "constraint"
             failures[row] = empty
     return xp.where(like(z, good, xp.bool)[:, None], z, like(z, 0.0))
