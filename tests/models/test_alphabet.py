@@ -40,6 +40,16 @@ def test_what_no_token_fits_is_named() -> None:
         words(["$"], ends=[0]).encode("$")
 
 
+def test_tokens_that_are_none() -> None:
+    """Of two that are written alike the first could never be meant, and a text of nothing would fit everywhere."""
+    for make in (lambda: alphabet("aba"), lambda: alphabet("ab", end="a"), lambda: words(["$", "x", "$"], ends=[0, 2])):
+        with pytest.raises(UsageError, match=r'the token "[a$]" is there 2 times'):
+            make()
+    for make in (lambda: alphabet("ab", end=""), lambda: words(["a", ""]), lambda: alphabet("\ud800")):
+        with pytest.raises(UsageError, match="is no token"):
+            make()
+
+
 @given(st.lists(st.text("ab c", min_size=1, max_size=3), min_size=1, max_size=6, unique=True), st.data())
 def test_decoding_gives_the_text_back(texts: list[str], data: st.DataObject) -> None:
     vocabulary = words([*texts, *sorted(set("ab c") - set(texts))])

@@ -84,6 +84,22 @@ def test_decimals_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert model.probs([1]) == (F(1, 2), F(1, 10), F(2, 5))
 
 
+def test_a_row_without_a_common_denominator_is_kept_as_floats(tmp_path: Path) -> None:
+    """1/2 - 1/d and 1/d for 200 numbers d of 60 digits, none of which share much: exact sums of such rows take hours where they are long."""
+    parts = [F(1, 10**60 + 2 * i + 1) for i in range(200)]
+    tokens = [f"t{i}" for i in range(401)]
+    row = {f"t{i}": str(p) for i, p in enumerate([*parts, *(F(1, 400) - p for p in parts)])} | {"t400": "1/2"}
+    model = load(written(tmp_path, {"schema": "ulam.table/1", "tokens": tokens, "otherwise": row}))
+    assert isinstance(model, Tree)
+    assert all(type(p) is float for p in model.probs([]))
+    assert model.probs([])[:2] == (1e-60, 1e-60)
+    third = F(1, int("3" * 150))
+    few = {"schema": "ulam.table/1", "tokens": ["a", "b"], "otherwise": {"a": str(third), "b": str(1 - third)}}
+    model = load(written(tmp_path, few))
+    assert isinstance(model, Tree)
+    assert model.probs([]) == (third, 1 - third)
+
+
 def test_keys_of_rows(tmp_path: Path) -> None:
     rows = {"the": {" cat": 1}, "the ␣cat": {"␣cat": "1/2", "<end>": "1/2"}}
     model = load(written(tmp_path, table(tokens=["the", " cat", "<end>"], end=["<end>"], rows=rows, otherwise={"the": 1})))

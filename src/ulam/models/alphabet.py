@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ..core.errors import UsageError
+from ..core.values import is_unicode, print_value
 from ..core.vocabulary import Vocabulary
 from .names import listed
 
@@ -21,8 +23,13 @@ def alphabet(characters: str, *, end: str | None = None) -> Vocabulary:
 def words(texts: Sequence[str], *, ends: Sequence[int] = ()) -> Vocabulary:
     """A vocabulary of these tokens, ids in this order. Those of `ends` end a text: they have a name and no bytes.
 
-    A text is read from left to right, always the longest token that fits; `UsageError` where none does.
+    A text is read from left to right, always the longest token that fits; `UsageError` where none does, and for a token
+    that is empty, no text or there twice.
     """
+    for text, count in Counter(texts).items():
+        if count > 1 or not text or not is_unicode(text):
+            what = f"the token {print_value(text)} is there {count} times" if count > 1 else f"{text!r} is no token"
+            raise UsageError(what, fix="different tokens of at least one character")
     ids = {text: i for i, text in enumerate(texts) if i not in ends}
     longest = max(map(len, ids), default=0)
 

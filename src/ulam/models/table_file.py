@@ -19,7 +19,7 @@ tokens separated by single spaces, a space inside a token written ␣; tokens of
 read as tokens from left to right, always the longest that fits. A token of `end` has a name and no text.
 
 Numbers are read exactly, as fractions: "1/3", "0.1" and 0.1, so that 0.1 and 0.9 add to 1. A row that adds to 1 only within
-1e-9 (0.333333333333) is kept as floats.
+1e-9 (0.333333333333) is kept as floats, and so is one whose common denominator has more than 8192 bits.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import re
 from fractions import Fraction
+from math import lcm
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -47,6 +48,7 @@ FORMAT = f'a table is {{"schema": "{SCHEMA}", "tokens": ["a", "b"], "rows": {{""
 PROBABILITY = 'write a probability as 0.5 or "1/2"'
 NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?|-?[0-9]+/0*[1-9][0-9]*")
 LONGEST = 400  # characters of a number
+DENOMINATOR = 2**13  # bits of a row's common denominator
 
 
 class Number(str):
@@ -168,10 +170,14 @@ def read_rows(whole: dict[str, Any], vocabulary: Vocabulary, shown: str) -> dict
 
 
 def read_row(row: Any, where: str) -> dict[str, Fraction | float]:
-    """Probabilities by token: fractions, if they add to exactly 1 or not even nearly; else floats."""
-    found: dict[str, Fraction | float] = {name: read_number(value, f"{where} gives {print_value(name[:40])}") for name, value in fields(row, where).items()}
+    """Probabilities by token: fractions, if they add to exactly 1 or not even nearly; else floats, and where exact sums would take long."""
+    found: dict[str, Fraction] = {name: read_number(value, f"{where} gives {print_value(name[:40])}") for name, value in fields(row, where).items()}
+    common = 1
+    for p in found.values():
+        if (common := lcm(common, p.denominator)).bit_length() > DENOMINATOR:
+            return {name: float(p) for name, p in found.items()}
     near = 0 < abs(sum(found.values()) - 1) <= 1e-9
-    return {name: float(p) for name, p in found.items()} if near else found
+    return {name: float(p) if near else p for name, p in found.items()}
 
 
 def read_number(value: Any, where: str) -> Fraction:
