@@ -13,6 +13,7 @@ from transformers import (
     MinNewTokensLengthLogitsProcessor,
     NoBadWordsLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
+    PrefixConstrainedLogitsProcessor,
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
@@ -46,6 +47,7 @@ WORDS = [[0], [1, 2], [2, 1, 0], [3, 3], [1, 1, 1, 1]]
 
 PAIRS = [
     ("ban_tokens", {"tokens": [1, 4, 3]}, lambda: SuppressTokensLogitsProcessor([1, 4, 3])),
+    ("allow_tokens", {"tokens": [0, 2, 3]}, lambda: PrefixConstrainedLogitsProcessor(lambda row, text: [0, 2, 3], 1)),
     ("ban_words", {"words": WORDS, "scope": "all"}, lambda: NoBadWordsLogitsProcessor(WORDS)),
     *(("no_repeat_ngram", {"n": n}, lambda n=n: NoRepeatNGramLogitsProcessor(n)) for n in (1, 2, 3, 5)),
     *(("min_tokens", {"n": n}, lambda n=n: MinNewTokensLengthLogitsProcessor(PROMPT, n, [2, 4])) for n in (1, 2, 5)),
@@ -76,6 +78,16 @@ def test_the_difference_of_suppress_at_start() -> None:
     assert np.array_equal(theirs(SuppressTokensAtBeginLogitsProcessor([1], 5), z, tokens), z)
     assert np.isneginf(ours(find("suppress_at_start").stage([1], until=2), z, tokens, ())[:, 1]).all()
     assert "at one index of the whole sequence" in find("suppress_at_start").doc
+
+
+def test_the_difference_of_allow_tokens() -> None:
+    """Elsewhere: allowed tokens that are impossible already are forced at equal scores."""
+    z = np.array([[0.0, -np.inf, -np.inf]])
+    there = theirs(PrefixConstrainedLogitsProcessor(lambda row, text: [1, 2], 1), z, np.array([[0]]))
+    assert there.tolist() == [[-np.inf, 0.0, 0.0]]
+    stage: Any = find("allow_tokens").stage([1, 2])
+    assert np.isneginf(stage(z)).all()
+    assert "it forces them at equal scores" in " ".join(find("allow_tokens").doc.split())
 
 
 def test_force_tokens() -> None:

@@ -11,8 +11,8 @@ Cost      O(V)
 Claims    base without identity and nonempty, relabel, idempotent, ratios, scale_free. Commutes with every other mask and with whatever
           adds to logits.
 Source    De Cao, Izacard, Riedel, Petroni 2020, "Autoregressive entity retrieval", arXiv 2010.00904.
-Elsewhere vLLM `allowed_token_ids`; transformers `prefix_allowed_tokens_fn`, a function of the text, which replaces an empty
-          list by an error and leaves a row whose allowed tokens are all impossible at minus infinity.
+Elsewhere vLLM `allowed_token_ids`; transformers `prefix_allowed_tokens_fn`, a function of the text: where all allowed tokens are
+          impossible already, it forces them at equal scores.
 """
 
 from __future__ import annotations
