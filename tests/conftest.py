@@ -6,6 +6,6 @@ from hypothesis import settings
 
 pytest_plugins = ("pytester", "tests.false_alarms")
 
-settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, report_multiple_bugs=False)
 settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile("ci")

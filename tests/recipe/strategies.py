@@ -6,6 +6,7 @@ import math
 from dataclasses import MISSING
 from typing import Any
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
 from ulam.core.errors import OutOfRange
@@ -77,7 +78,11 @@ def stages(draw: st.DrawFn, kind: type[Stage], tokens: st.SearchStrategy[Any] = 
     try:
         return kind(**given)
     except OutOfRange:
+        pass
+    try:
         return kind(**{p.name: given[p.name] for p in parameters(kind) if p.required})
+    except OutOfRange:  # not even with the defaults
+        reject()
 
 
 @st.composite

@@ -33,7 +33,13 @@ def flagged() -> dict[str, Method]:
 
 def fits(method: Method) -> bool:
     first, *rest = parameters(method.stage) or (None,)
-    return first is None or (first.kind in (float, int) and not any(p.required for p in rest))
+    return first is None or bare(method) or (first.kind in (float, int) and not any(p.required for p in rest))
+
+
+def bare(method: Method) -> bool:
+    """Whether its flag takes no value: nothing has to be set, and what can be set first is no number."""
+    declared = parameters(method.stage)
+    return not declared or (declared[0].kind is bool and not any(p.required for p in declared))
 
 
 def with_stage_flags(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,7 +61,7 @@ def with_stage_flags(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def option(name: str, method: Method) -> inspect.Parameter:
     names = [flag(name), *(flag(alias) for alias, target in ALIASES.items() if target == name)]
-    kind: Any = list[str] | None if parameters(method.stage) else bool
+    kind: Any = bool if bare(method) else list[str] | None
     declared = Annotated[kind, typer.Option(*names, help=method.summary, rich_help_panel=PANEL)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None if kind is not bool else False, annotation=declared)
 
