@@ -194,17 +194,17 @@ def dealt(deck: list[Any], first: int, stream: Iterator[int]) -> Iterator[Any]:
 
 
 def histories(width: int) -> list[History]:
-    """Histories over `width` tokens: none, one token, repeats, longer than the vocabulary, prompt alone."""
+    """Histories over `width` tokens: none, one token, runs that come again, longer than the vocabulary, prompt alone."""
     drawn = (PhiloxNoise(2).uniform(Address(sequence=3, position=np.arange(40))).values * width).astype(int).tolist()
     last = width - 1
     return [
         History(),
         History(generated=[last]),
-        History(prompt=drawn[:5]),
-        History(generated=drawn[:9]),
+        History(prompt=drawn[:5] + drawn[:3]),
+        History(generated=drawn[:5] + drawn[:4]),
         History(prompt=drawn[:25], generated=drawn[25:]),
         History(prompt=[0, 0, last], generated=[last, 0, last, last]),
-        History(prompt=list(range(min(width, 12))), generated=[0]),
+        History(prompt=list(range(min(width, 12))), generated=[0, min(1, last)]),
     ]
 
 

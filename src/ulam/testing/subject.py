@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Array, as_logits, to_numpy
 from ..core.context import Context, History
+from ..core.errors import OutOfRange
 from ..core.method import Chooser, Stage, Transform
 from ..core.noise import Address, Noise
 from ..core.parameter import MISSING, parameters
@@ -99,7 +100,10 @@ class Subject:
         if self.grid is None:
             raise Inapplicable("the first parameter is not a number that differs by row")
         name, values = self.grid
-        stage = self.method.stage(**{**probe.parameters, name: values})
+        try:
+            stage = self.method.stage(**{**probe.parameters, name: values})
+        except OutOfRange as error:
+            raise Inapplicable("another parameter bounds the first") from error
         return self.images(stage, np.tile(probe.row, (len(values), 1)), [probe.history] * len(values))
 
     @cached_property
