@@ -15,8 +15,8 @@ import ulam
 from tests.methods import reference_history as reference
 from tests.methods.test_against_reference import applied, close
 from tests.strategies import Rows, rows
-from ulam.core.context import Context
-from ulam.core.errors import NeedsTokenizer, NoGlobalForm, TokenOutOfRange
+from ulam.core.context import Context, History
+from ulam.core.errors import NeedsTokenizer, NoGlobalForm, OutOfRange, TokenOutOfRange
 from ulam.core.method import stack
 from ulam.core.noise import Address, PhiloxNoise, Purpose
 from ulam.decode.recipe_model import RecipeModel
@@ -25,6 +25,7 @@ from ulam.methods.transforms.xtc import XTC
 from ulam.models.alphabet import alphabet, words
 from ulam.models.table import Table
 from ulam.recipe import Recipe
+from ulam.testing.inputs import letters
 
 torch.set_num_threads(1)
 
@@ -164,3 +165,128 @@ def test_a_text_has_no_one_weight_under_xtc() -> None:
 def test_xtc_on_torch(dtype: Any) -> None:
     z = torch.tensor([[1.0, 3.0, 0.0, 2.0, 3.0]], dtype=dtype)
     assert (find("xtc").stage(1)(z, Context()) > -math.inf).tolist() == [[True, False, True, True, False]]  # type: ignore[operator]
+
+
+# stages that look back
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> tuple[Rows, History, str, list[int]]:
+    """A row, a history of few tokens so that much of it repeats, a scope, and the tokens of that scope."""
+    row = draw(rows(2, 6))
+    tokens = st.lists(st.integers(0, min(len(row) - 1, 2)), max_size=14)
+    past = History(draw(tokens), draw(tokens))
+    scope = draw(st.sampled_from(["prompt", "generated", "all"]))
+    return row, past, scope, list({"prompt": past.prompt, "generated": past.generated, "all": [*past.prompt, *past.generated]}[scope])
+
+
+sequences = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=3), max_size=3)
+
+
+@given(
+    questions(),
+    st.sampled_from([0.0, 0.8, 3.0]),
+    st.sampled_from([1.0, 1.75, 4.0]),
+    st.integers(1, 6),
+    st.sampled_from(["all", 0, 1, 2, 3, 5, 8, 100]),
+    sequences,
+)
+def test_dry(question: tuple[Rows, History, str, list[int]], multiplier: float, base: float, allowed: int, window: Any, breakers: list[list[int]]) -> None:
+    row, past, scope, tokens = question
+    found = applied("dry", row, past, multiplier=multiplier, base=base, allowed_length=allowed, window=window, breakers=breakers, scope=scope)
+    assert close(found, reference.dry(row.tolist(), tokens, multiplier, base, allowed, window, breakers))
+
+
+@given(questions(), st.sampled_from([0.0, 0.5, 0.9, 1.0]), st.sampled_from([0.5, 0.9, 1.0]), st.sampled_from([0.0, 0.3, 1.0]), st.lists(st.integers(0, 2)))
+def test_top_p_decay(question: tuple[Rows, History, str, list[int]], p: float, decay: float, share: float, reset: list[int]) -> None:
+    row, past, _, _ = question
+    found = applied("top_p_decay", row, past, p=p, decay=decay, floor=share * p, reset=reset)
+    assert found == reference.top_p_decay(row.tolist(), list(past.generated), p, decay, share * p, reset)
+
+
+@given(questions(), st.dictionaries(st.lists(st.integers(0, 1), min_size=1, max_size=4).map(tuple), st.sampled_from([-3.0, 0.5, 1e31]), max_size=5))
+def test_sequence_bias(question: tuple[Rows, History, str, list[int]], bias: dict[tuple[int, ...], float]) -> None:
+    row, past, scope, tokens = question
+    assert close(applied("sequence_bias", row, past, map=bias, scope=scope), reference.sequence_bias(row.tolist(), tokens, bias))
+
+
+@given(rows(2, 6), st.integers(0, 9), st.sampled_from([0.5, 1.0, 1.05, 3.0]), st.integers(0, 9), st.sets(st.integers(0, 1)))
+def test_length_decay(row: Rows, position: int, factor: float, start: int, ends: set[int]) -> None:
+    context = Context([History([0, 1], [0] * position)], letters(len(row), tuple(sorted(ends))))
+    found = find("length_decay").stage(factor, start)(row[None, :], context)[0].tolist()  # type: ignore[operator]
+    assert close(found, reference.length_decay(row.tolist(), position, factor, start, sorted(ends)))
+
+
+# what is carried from token to token is what a recount gives
+
+CARRYING = [
+    "presence_penalty=0.5",
+    "presence_penalty(0.5, scope=all)",
+    "frequency_penalty(0.25, scope=all)",
+    "frequency_penalty=0.25",
+    "repetition_penalty=1.2",
+    "repetition_penalty(1.2, slope=0.5)",
+    "repetition_penalty(1.2, slope=0.5, scope=prompt)",
+    "repetition_penalty(1.2, window=3, fade=2)",
+    "dry(0.8, breakers=[])",
+    "dry(0.8, allowed_length=1, breakers=[2, [0, 1]])",
+    "dry(0.8, allowed_length=6, breakers=[[0, 1, 1]])",
+    "dry(0.8, window=7, breakers=[2, [0, 1], [1, 1, 0]])",
+    "dry(0.8, window=steps({0: 3, 5: 9}), allowed_length=steps({0: 3, 4: 1}), breakers=[3])",
+    "top_p_decay(0.9, reset=[1])",
+]
+
+
+@pytest.mark.parametrize("text", CARRYING)
+@given(st.lists(st.integers(0, 2), max_size=6), st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(0, 19))
+def test_carried_is_recounted_bitwise(text: str, prompt: list[int], generated: list[int], fork: int) -> None:
+    recipe, z = Recipe(text), np.array([0.5, -1.0, 2.0, 0.25])
+    state = recipe.init(prompt)
+    for t, token in enumerate(generated):
+        past = {"prompt": prompt, "generated": generated[:t]}
+        assert recipe.distribution(z, **past, state=state or None).log_probs.tobytes() == recipe.distribution(z, **past).log_probs.tobytes()
+        other = recipe.fork(state)
+        if t == fork:  # the other continuation goes its own way
+            recipe.advance(other, 3 - token, z, **past)
+        state = recipe.advance(state, token, z, **past)
+
+
+def test_a_tally_grows_with_its_ids() -> None:
+    state = find("frequency_penalty").stage(1).init(History())
+    for token in (7, 2, 7, 40):
+        state = find("frequency_penalty").stage(1).advance(state, token, None)
+    assert {i: int(n) for i, n in enumerate(state.counts) if n} == {2: 1, 7: 2, 40: 1}
+    with pytest.raises(TokenOutOfRange, match="token id 40 of the history is outside 0 to 9"):
+        find("frequency_penalty").stage(1)(np.zeros((1, 10)), Context([History(generated=[7, 2, 7, 40])]))  # type: ignore[operator]
+
+
+# texts as tokens
+
+VOCABULARY = words(["a", "b", ".\n", 'say "', "<end>", "."], ends=(4,))
+
+
+def test_texts_stand_for_every_token_that_contains_them() -> None:
+    assert Recipe("top_p_decay=0.9").bind(VOCABULARY).transforms[0] == find("top_p_decay").stage(0.9, reset=[2, 5])
+    assert Recipe("top_p_decay(0.9, reset=[end, 0])").bind(VOCABULARY).transforms[0] == find("top_p_decay").stage(0.9, reset=[0, 4])
+    assert Recipe("dry=0.8").bind(VOCABULARY).transforms[0] == find("dry").stage(0.8, breakers=[[2], [3]])
+    assert Recipe('dry(0.8, breakers=["ab", ".", [1, 1], 0])').bind(VOCABULARY).transforms[0] == find("dry").stage(
+        0.8, breakers=[[0, 1], [2], [5], [1, 1], [0]]
+    )
+
+
+def test_texts_without_a_vocabulary() -> None:
+    z, past = np.zeros((1, 4)), Context([History([0, 1, 2, 0, 1])])
+    assert find("dry").stage(0.8)(z, past).tolist() == [[0, 0, -0.8, 0]]  # type: ignore[operator]
+    assert np.isfinite(find("top_p_decay").stage(0.9)(z, past)).sum() == 4  # type: ignore[operator]
+    for stage in (find("dry").stage(0.8, breakers=["."]), find("top_p_decay").stage(0.9, reset=["."]), find("sequence_bias").stage({"ab": 1})):
+        with pytest.raises(NeedsTokenizer, match="no vocabulary is bound"):
+            stage(z, past)  # type: ignore[operator]
+    with pytest.raises(NeedsTokenizer, match="which tokens end a text"):
+        find("length_decay").stage(1.1, 0)(z, past)  # type: ignore[operator]
+    with pytest.raises(ulam.UlamError, match="not in the alphabet"):
+        find("dry").stage(0.8, breakers=["xy"]).bind(VOCABULARY)
+
+
+def test_the_floor_is_at_most_the_mass() -> None:
+    with pytest.raises(OutOfRange, match=r"floor=0.5 is above p=0.4"):
+        find("top_p_decay").stage(0.4, floor=0.5)

@@ -6,7 +6,7 @@ Shapes    logits [B, V] nats; a scalar or [B], nats, finite; window and fade in 
 Neutral   a = 0, or window = 0
 Edges     a negative a rewards; -inf stays; a change is clipped to +-1e30.
 Errors    OutOfRange for a fade without a finite window; TokenOutOfRange for a history from another model.
-Cost      O(L + V) with L the length of the history
+Cost      O(V), and O(window + fade) for a finite window; counts of the whole history are carried on, made anew in O(L)
 Claims    base without history, relabel
 Source    OpenAI, API reference, 2021 (`presence_penalty`).
 Elsewhere OpenAI: [-2, 2], on "the text so far". vLLM, SGLang: generated only, [-2, 2]. llama.cpp, mlx-lm (window 20), koboldcpp,

@@ -10,7 +10,7 @@ Shapes    logits [B, V] nats; r, window, fade, slope scalar or [B]; window and f
 Neutral   r = 1, or window = 0
 Edges     z_i = 0 is unchanged; -inf stays. A product is kept within +-1e30, so that no finite logit becomes infinite.
 Errors    OutOfRange for a fade without a finite window, or with a slope; TokenOutOfRange for a history from another model.
-Cost      O(L + V)
+Cost      O(V), and O(window + fade) for a finite window; counts of the whole history are carried on, made anew in O(L)
 Claims    base without history and shift, relabel. On logits a constant added to the row changes the law: a model that returns
           log-probabilities gives another law than one that returns logits. `on=log_probs` does not depend on it.
 Source    Keskar, McCann, Varshney, Xiong, Socher 2019, "CTRL: a conditional transformer language model for controllable
