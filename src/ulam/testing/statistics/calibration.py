@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ...core.errors import UsageError
 from .bounds import Numbers, binomial_p, binomial_range, stats, worst_of
-from .tally import Tally, support
+from .tally import Tally, check_chance, support
 
 DECADES = 10
 
@@ -52,7 +52,7 @@ def calibration_miss(laws: ArrayLike, others: ArrayLike, alpha: float = 1e-9) ->
     n, decade, binom = len(probs), decades(probs), stats().binom
     p, q = masses(decade, probs) / n, masses(decade, wrong) / n
     p, q = p[there := np.flatnonzero(p)], q[there]
-    low, high = binomial_range(n, p, alpha / len(there))
+    low, high = binomial_range(n, p, check_chance(alpha, "alpha") / len(there))
     # nearer than one draw to its mean everything passes
     below, above, mean = np.floor(np.minimum(low - 1, n * p - 1)), np.floor(np.maximum(high, n * p + 1)), n * q
     passes = np.where(above <= mean - 1, binom.cdf(above, n, np.minimum(q, 1)), np.where(below >= mean, binom.sf(below, n, np.minimum(q, 1)), 1.0))

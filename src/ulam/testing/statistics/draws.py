@@ -14,6 +14,7 @@ Source    Williams 1976, "Improved likelihood ratio tests for complete contingen
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from ...core.errors import UsageError
 from .bounds import LEAST, Numbers, binomial_missed, binomial_p, divergence, g_missed, g_part, pool_starts, worst_of
-from .tally import Part, Tally, support
+from .tally import Part, Tally, check_chance, support
 
 Probs: TypeAlias = ArrayLike | Mapping[Any, Any]
 """Probabilities [V], or by outcome."""
@@ -57,8 +58,9 @@ def miss_probability(law: Probs, alternative: Probs, n: int, alpha: float = 1e-9
 def draws_needed(law: Probs, alternative: Probs, alpha: float = 1e-9, miss: float = 1e-6) -> int:
     """How many draws bring `miss_probability` down to `miss`. A few per cent less may do too: limits move in whole draws and pools.
 
-    Raises `UsageError` if 10^12 are not enough.
+    Raises `UsageError` if 10^12 are not enough, and for a `miss` outside (0, 1).
     """
+    check_chance(miss, "miss")
     enough = 1
     while miss_probability(law, alternative, enough, alpha) > miss:
         enough *= 2
@@ -75,17 +77,19 @@ class Cells:
     """What is compared: the pools, the sets of least likely outcomes and the outcomes, which the law [V] and n decide."""
 
     def __init__(self, law: Numbers, n: int, alpha: float):
-        if n < 1:
+        if n == 0:
             raise UsageError("there are no draws to compare", fix="at least one draw")
-        self.law, self.n, self.share = law, n, alpha / 3
+        if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
+            raise UsageError(f"n={n} is no number of draws", fix="n=10000")
+        self.law, self.n, self.share = law, int(n), check_chance(alpha, "alpha") / 3
         possible = np.flatnonzero(law)
         self.order = possible[np.argsort(law[possible], kind="stable")]
-        self.starts = pool_starts(n * law[self.order], LEAST)
-        halves = 0.5 ** np.arange(1, n.bit_length())
+        self.starts = pool_starts(self.n * law[self.order], LEAST)
+        halves = 0.5 ** np.arange(1, self.n.bit_length())
         sizes = np.unique(np.searchsorted(np.cumsum(law[self.order]), halves, side="right"))
         self.sizes = sizes[sizes > 0]
         self.freedom = len(self.starts) - 1
-        self.w = 1 + ((1 / self.pooled(law)).sum() - 1) / (6 * n * max(1, self.freedom))
+        self.w = 1 + ((1 / self.pooled(law)).sum() - 1) / (6 * self.n * max(1, self.freedom))
 
     def pooled(self, x: Numbers) -> Numbers:
         """[V] to sums over the pools."""

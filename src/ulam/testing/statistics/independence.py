@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from ...core.errors import UsageError
 from .bounds import LEAST, Numbers, divergence, g_missed, g_part, pool_starts
 from .draws import as_law, draws_match
-from .tally import Tally
+from .tally import Tally, check_chance
 
 
 def two_way(counts: ArrayLike, alpha: float = 1e-9) -> Tally:
@@ -36,10 +36,12 @@ def two_way_miss(joint: ArrayLike, n: int, alpha: float = 1e-9) -> float:
     """The probability that `two_way` finds nothing wrong with n pairs from a joint law [R, C], as in `miss_probability`, but for pools
     that are those of the expected margins. Raises `UsageError` for what is no law."""
     law = np.asarray(joint, dtype=np.float64)
+    if law.ndim != 2:
+        raise UsageError(f"a joint law is a table [R, C], not of shape {list(law.shape)}", fix="np.outer(p, q)")
     table = pooled(n * as_law(law.ravel()).reshape(law.shape), n)
     expected = table.sum(axis=1, keepdims=True) * (table.sum(axis=0, keepdims=True) / n)
     apart = 2 * min(divergence(table, expected), divergence(expected, table)) / williams(expected)
-    return g_missed(apart, (table.shape[0] - 1) * (table.shape[1] - 1), alpha)
+    return g_missed(apart, (table.shape[0] - 1) * (table.shape[1] - 1), check_chance(alpha, "alpha"))
 
 
 def agreements(first: ArrayLike, second: ArrayLike, law: ArrayLike, alpha: float = 1e-9) -> Tally:
@@ -50,6 +52,9 @@ def agreements(first: ArrayLike, second: ArrayLike, law: ArrayLike, alpha: float
     one, other, chance = np.asarray(first), np.asarray(second), float((as_law(law) ** 2).sum())
     if one.shape != other.shape:
         raise UsageError(f"{list(one.shape)} draws beside {list(other.shape)}", fix="one of each in every pair")
+    size = len(np.asarray(law))
+    if not all(each.dtype.kind in "iu" and ((each >= 0) & (each < size)).all() for each in (one, other) if each.size):
+        raise UsageError(f"a draw is no outcome of a law of {size}", fix=f"outcomes 0 to {size - 1}")
     agreed = int((one == other).sum())
     return draws_match({"agree": agreed, "differ": one.size - agreed}, {"agree": chance, "differ": 1 - chance}, alpha)
 

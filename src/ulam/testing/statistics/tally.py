@@ -25,6 +25,13 @@ class Part:
     finding: str
 
 
+def check_chance(value: float, name: str) -> float:
+    """Raises `UsageError` for the probability of an error that is not between 0 and 1."""
+    if not 0 < value < 1:
+        raise UsageError(f"{name}={value} is outside (0, 1)", fix=f"{name}=1e-9")
+    return value
+
+
 def support(drawn: int) -> Part:
     """The part about impossible outcomes, of which so many were drawn."""
     return Part(SUPPORT, drawn, float(drawn == 0), f"impossible outcomes: {drawn} drawn, 0 expected")
@@ -43,8 +50,7 @@ class Tally:
     parts: tuple[Part, ...]
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
-            raise UsageError(f"alpha={self.alpha} is outside (0, 1)", fix="alpha=1e-9")
+        check_chance(self.alpha, "alpha")
 
     @property
     def worst(self) -> Part:
