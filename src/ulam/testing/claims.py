@@ -250,7 +250,7 @@ def ratios(subject: Subject, probe: Probe) -> str | None:
 
 
 def scale_free(subject: Subject, probe: Probe) -> str | None:
-    if np.abs(probe.row[kept(probe.row)]).max() > 1e20:
+    if float(np.abs(probe.row[kept(probe.row)]).max()) > 1e20:
         raise Inapplicable("changes of a logit are clipped at 1e30, whatever the temperature")
     image = subject.image(probe)
     for T in (0.1, 0.7, 1.5, 10):
