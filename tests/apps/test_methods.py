@@ -18,7 +18,7 @@ from .conftest import Ulam
 
 
 def test_the_table_has_every_method_once_under_its_kind(ulam: Ulam) -> None:
-    transforms, constraints, choosers = re.split(r"\n\n(?=[CT])", ulam("methods").out)
+    transforms, constraints, choosers, *_ = re.split(r"\n\n(?=[CTS])", ulam("methods").out)
     blocks = {"transform": transforms, "constraint": constraints, "chooser": choosers}
     for name, method in catalogue().items():
         assert {kind: bool(re.search(rf"\n  {name}\b", block)) for kind, block in blocks.items()} == {kind: kind == method.kind for kind in blocks}
@@ -150,3 +150,19 @@ def test_the_picture_shows_a_row_before_and_after(ulam: Ulam) -> None:
 def test_a_method_that_changes_nothing_there_has_no_picture(ulam: Ulam) -> None:
     assert "picture" not in ulam("methods", "categorical").out
     assert "picture" in ulam("methods", "no_repeat_ngram").out  # c would make abc a second time
+
+
+def test_combinators_and_schedules_are_listed(ulam: Ulam) -> None:
+    out = ulam("methods").out
+    listed = {line.split("(")[0].strip() for line in out.partition("Combinators")[2].splitlines() if line.startswith("  ")}
+    assert {"guidance", "contrastive", "context_aware", "proxy", "ensemble", "dola", "linear", "cosine", "geometric", "steps", "entropy"} <= listed
+    assert max(map(len, out.splitlines())) <= 100
+    page = ulam("methods", "guidance").out
+    assert page.startswith("guidance  combinator: ")
+    assert "arXiv 2306.17806" in " ".join(page.split())
+    assert "guidance" not in ulam("methods", "--kind", "chooser").out
+    assert "top_p" not in ulam("methods", "--kind", "combinator").out
+    document = json.loads(ulam("methods", "--json").out)
+    assert [each["name"] for each in document["combinators"]] == ["context_aware", "contrastive", "dola", "ensemble", "guidance", "proxy"]
+    assert json.loads(ulam("methods", "proxy", "--json").out)["methods"] == []
+    assert "Did you mean guidance?" in ulam("methods", "guidence").stderr

@@ -16,9 +16,11 @@ from ...core.method import Stage
 from ...core.parameter import Parameter, parameters
 from ...core.values import print_value
 from ...methods import ALIASES, Method, catalogue
+from ...models.combine import Combinator, combinators
 from ...recipe.formats import plain
 from ...render.columns import columns
 from ...render.terminal import is_terminal, width
+from . import combinators as combine
 from .before_after import before_after
 from .words import quote
 
@@ -27,7 +29,7 @@ SECTION = re.compile(r"^([A-Z][a-z]+)(?: +|$)", re.MULTILINE)
 
 def methods(
     name: Annotated[str | None, typer.Argument()] = None,
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="only methods of this kind: transform, constraint, chooser")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="only this kind: transform, constraint, chooser, combinator")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> int:
     """ulam methods: the stages there are, and what each does.
@@ -39,13 +41,19 @@ def methods(
 
     Usage: ulam methods [NAME] [FLAGS]
     """
-    chosen = select(name, kind)
+    combinator = None if name is None else combine.found(name)
+    if combinator is not None and not json:
+        print(combine.page(combinator, sections(combinator), width(sys.stdout)), end="")
+        return 0
+    chosen = select(name, kind) if combinator is None and kind != "combinator" else []
     if json:
-        print(codec.dumps({"schema": "ulam.methods/1", "methods": [as_data(method) for method in chosen]}, ensure_ascii=is_terminal(sys.stdout)))
+        others = [each for each in combinators().values() if combinator in (None, each) and (name is None or combinator) and kind in (None, "combinator")]
+        document = {"schema": "ulam.methods/1", "methods": [as_data(method) for method in chosen], "combinators": [*map(combine.as_data, others)]}
+        print(codec.dumps(document, ensure_ascii=is_terminal(sys.stdout)))
     elif name is not None:
         print(page(chosen[0]), end="")
     else:
-        print(table(chosen), end="")
+        print(table(chosen, others=kind in (None, "combinator")), end="")
     return 0
 
 
@@ -54,21 +62,22 @@ def select(name: str | None, kind: str | None) -> list[Method]:
     known = catalogue()
     if name is not None:
         if name.replace("-", "_") not in known:
-            hint = did_you_mean(name, known, ALIASES) or f" There are {', '.join(known)}."
+            hint = did_you_mean(name, [*known, *combinators()], ALIASES) or f" There are {', '.join([*known, *combinators()])}."
             raise UnknownMethod(f"unknown method {print_value(name)}.{hint}", stage=name)
         return [known[name.replace("-", "_")]]
-    kinds = list(dict.fromkeys(method.kind for method in known.values()))
+    kinds = [*dict.fromkeys(method.kind for method in known.values()), "combinator"]
     if kind is not None and kind not in kinds:
         raise UsageError(f"unknown kind {print_value(kind)}.{did_you_mean(kind, kinds)} There are {', '.join(kinds)}.")
     return [method for method in known.values() if kind in (None, method.kind)]
 
 
-def table(chosen: list[Method]) -> str:
-    """All methods, kind by kind."""
+def table(chosen: list[Method], *, others: bool) -> str:
+    """All methods, kind by kind; with `others`, combinators and schedules behind them."""
     blocks: list[str] = []
     rows = [(method, (signature(method), method.summary + ranges(method))) for method in chosen]
     for kind in dict.fromkeys(method.kind for method in chosen):
         blocks.append(f"{KINDS.get(kind, kind)}\n{columns([row for method, row in rows if method.kind == kind], width(sys.stdout))}")
+    blocks += combine.blocks(width(sys.stdout)) if others else []
     return "\n".join([*blocks, "one of them: ulam methods NAME\n"])
 
 
@@ -104,7 +113,7 @@ def page(method: Method) -> str:
     return columns([(method.name, f"{method.kind}: {method.summary}")], size, indent=0) + columns([row for row in rows if row[1]], size)
 
 
-def sections(method: Method) -> dict[str, str]:
+def sections(method: Method | Combinator) -> dict[str, str]:
     """The docstring by its labels. Lines that stand further in, formulas, stay lines; the others flow."""
     _, *parts = SECTION.split(method.doc.partition("\n\n")[2])
     return {label.lower(): flowing(text) for label, text in zip(parts[::2], parts[1::2], strict=True)}
