@@ -277,6 +277,14 @@ def test_rows_that_fail_are_outcomes() -> None:
     assert_equal(law, ulam.law(model, None, max_tokens=2))
 
 
+def test_rows_that_fail_toss_no_coin() -> None:
+    """After b the model has NaN. From the root two falls of the coin lead to a or b, and to b; after a likewise; after b nothing is asked."""
+    model = ulam.load(lambda tokens: [math.nan] * 2 if 1 in tokens else [math.log(0.75), math.log(0.25)], alphabet("ab"))
+    law = ulam.law(model, ulam.Recipe([Flip()]), max_tokens=2)
+    assert law.paths == 2 + 3
+    assert law.prob(Outcome((1,), "error")) == pytest.approx(5 / 8, abs=1e-15)
+
+
 # budgets
 
 

@@ -166,7 +166,8 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
     z = mend(z, None, context, failures)
 
     def toss(stage: Transform, lane: NDArray[np.int64]) -> NDArray[np.bool_]:
-        acts = ~stage.neutral(z.shape[0])  # a coin that cannot fall is not tossed
+        acts = ~stage.neutral(z.shape[0])  # a coin that cannot fall is not tossed, nor one for a row that has failed
+        acts[list(failures)] = False
         if (rows := np.flatnonzero(acts)).size:
             place = rows_of(address, rows)
             acts[rows] = noise.bernoulli(stage.chance(z.shape[0])[rows], Address(place.sequence, place.position, stage.coin or 0, lane[rows]))
