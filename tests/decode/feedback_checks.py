@@ -158,8 +158,9 @@ def check_forks() -> None:
             alone = bound.init([2])
             for at, token in enumerate(way):
                 alone = bound.advance(alone, token, z, [2], way[:at])
-            assert state == alone
-        assert begun == bound.init([2])
+            said = [bound.distribution(z, [2], way, state=each).log_probs.tobytes() for each in (state, alone)]
+            assert said[0] == said[1]
+        assert bound.distribution(z, [2], state=begun).log_probs.tobytes() == bound.distribution(z, [2], state=bound.init([2])).log_probs.tobytes()
 
 
 CHECKS = (check_laws, check_samples, check_scores, check_resumed, check_forks)
