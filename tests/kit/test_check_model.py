@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.kit.honest import WRONG, Apart, Honest, StartsWithAToken, Undeclared
+from tests.kit.model_mutants import WRONG, Apart, Honest, StartsWithAToken, Undeclared
 from tests.tiny import open_llama, write_tiny
 from ulam.core.errors import UsageError
 from ulam.models import IID, CachedModel, FunctionModel, LanguageModel, Markov, Table, Tree, abc, alphabet, load, words

@@ -154,11 +154,6 @@ def check_told_by_texts(transforms: Sequence[Transform], chooser: Chooser) -> No
         raise NoGlobalForm(what, stage=chooser.name, fix=f"the recipe without {coin}, or with another chooser; sample and law draw from it as it is")
 
 
-def rows_of(address: Address, rows: NDArray[np.int64]) -> Address:
-    """The addresses of some rows: one that fails asks the noise nothing."""
-    return Address(np.asarray(address.sequence)[rows], np.asarray(address.position)[rows], address.purpose)
-
-
 @np.errstate(all="ignore")
 def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: Context, noise: Noise, address: Address) -> Draw:
     """One token a row; `address` has a sequence and a position for every row. What the stages carry, `context.states`, goes on to the next."""
@@ -169,7 +164,7 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
         acts = ~stage.neutral(z.shape[0])  # a coin that cannot fall is not tossed, nor one for a row that has failed
         acts[list(failures)] = False
         if (rows := np.flatnonzero(acts)).size:
-            place = rows_of(address, rows)
+            place = address.select(rows)
             acts[rows] = noise.bernoulli(stage.chance(z.shape[0])[rows], Address(place.sequence, place.position, stage.coin or 0, lane[rows]))
         return acts
 
@@ -178,7 +173,7 @@ def draw(transforms: Sequence[Transform], chooser: Chooser, z: Array, context: C
     good = np.array([row for row in range(z.shape[0]) if row not in failures], np.int64)
     tokens = np.zeros(z.shape[0], np.int64)
     if failures:
-        tokens[good] = chooser.choose(take_rows(after, good), noise, rows_of(address, good), last.select(good) if last.rows else last)
+        tokens[good] = chooser.choose(take_rows(after, good), noise, address.select(good), last.select(good) if last.rows else last)
     else:
         tokens = chooser.choose(after, noise, address, last)
     tossed = any(tosses(stage, z.shape[0]).any() for stage in transforms)
