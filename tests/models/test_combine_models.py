@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ulam
-from tests.models.combined import RESTLESS, expected_row, restless, restless_layers, row_of
+from tests.models.combined import RESTLESS, Layered, expected_row, restless, restless_layers, row_of
 from tests.models.counted import Counted
 from ulam.core.errors import (
     ContextOverflow,
@@ -26,10 +26,11 @@ from ulam.core.errors import (
 from ulam.core.vocabulary import Vocabulary
 from ulam.decode.recipe_model import RecipeModel
 from ulam.exact.laws import Outcome
-from ulam.models import IID, CachedModel, LanguageModel, Table, abc, alphabet, context_aware, contrastive, dola, ensemble, guidance, proxy, words
+from ulam.models import IID, CachedModel, LanguageModel, Table, abc, alphabet, context_aware, contrastive, dola, ensemble, extend, guidance, proxy, words
 from ulam.models.builtin import Llama
 from ulam.models.combination import Combination, Part
-from ulam.models.prefixes import Prefix
+from ulam.models.prefixes import Prefix, PrefixState
+from ulam.models.state import token_rows
 from ulam.testing import ConformanceError, check_model
 
 ABC = alphabet("abc")
@@ -51,8 +52,8 @@ def test_it_keeps_the_rules_of_models(name: str, vocabulary: Vocabulary) -> None
 
 
 def test_combinations_of_the_built_in_model_keep_the_rules(tmp_path: Any, tiny: Llama) -> None:
-    for model in (guidance(tiny, 2, "a dog", prompt="The cat"), dola(tiny)):
-        assert model.capabilities == {"batch_invariant"}
+    for model, extra in ((guidance(tiny, 2, "a dog", prompt="The cat"), {"extend"}), (dola(tiny), set())):
+        assert model.capabilities == {"batch_invariant", *extra}
         check_model(model, prompts=["The cat"])
     assert check_model(restless_layers()).asserted["layer_logits"] > 0
 
@@ -236,6 +237,89 @@ def test_what_is_refused_leaves_all_parts_as_they_were() -> None:
     assert model.prefill([])[1].shape == (0, 3)
 
 
+# several tokens at once
+
+
+class Extending(Counted):
+    """A table that reads several tokens at once."""
+
+    capabilities = frozenset({"batch_invariant", "extend"})
+
+    def extend(self, state: Any, tokens: Any) -> Any:
+        ids = token_rows(tokens, len(self.vocabulary), len(state.rows))
+        if self.context_limit is not None and max(map(len, state.rows)) + ids.shape[1] > self.context_limit:
+            raise ContextOverflow("full rows")
+        found = [self._read([(*row, *more[: k + 1]) for row, more in zip(state.rows, ids.tolist(), strict=True)]) for k in range(ids.shape[1])]
+        state.check()
+        state.live = False
+        after = PrefixState(tuple((*row, *more) for row, more in zip(state.rows, ids.tolist(), strict=True)))
+        return self.read("extend", after, np.stack(found, 1) if found else np.zeros((*ids.shape, len(self.vocabulary))))
+
+
+@pytest.mark.parametrize("mates", [(Extending, Extending), (Extending, Counted), (Counted, Extending)])
+def test_several_tokens_at_once_are_the_bits_of_steps(mates: tuple[type[Counted], type[Counted]]) -> None:
+    expert, amateur = (kind() for kind in mates)
+    model = contrastive(expert, amateur, 0.3, 0.7, 0.8)
+    assert model.capabilities == {"batch_invariant", "extend"}
+    check_model(model)
+    texts = [[0, 1, 2], [2, 2, 0]]
+    expert.calls.clear()
+    state, logits = model.extend(model.prefill([(1,), (0, 2)])[0], texts)
+    assert [call for call, _ in expert.calls] == (["prefill", "extend"] if mates[0] is Extending else ["prefill", "step", "step", "step"])
+    plain = contrastive(Counted(), Counted(), 0.3, 0.7, 0.8)
+    assert plain.capabilities == {"batch_invariant"}
+    stepped = extend(plain, plain.prefill([(1,), (0, 2)])[0], texts)[1]
+    assert logits.tolist() == stepped.tolist()
+    assert model.step(state, [1, 1])[1].tolist() == plain.prefill([(1, 0, 1, 2, 1), (0, 2, 2, 2, 0, 1)])[1].tolist()
+
+
+def test_no_tokens_at_once() -> None:
+    model = guidance(Extending(), 2, "a")
+    state, logits = model.extend(model.prefill([(0,), (1,)])[0], [[], []])
+    assert logits.shape == (2, 0, 3)
+    assert model.step(state, [2, 2])[1].tolist() == model.prefill([(0, 2), (1, 2)])[1].tolist()
+    assert model.extend(model.prefill([])[0], np.zeros((0, 2), np.int64))[1].shape == (0, 2, 3)
+
+
+def test_layers_tell_of_the_newest_token_alone_so_their_texts_are_read_step_by_step() -> None:
+    class Both(Layered):
+        capabilities = frozenset({"batch_invariant", "layer_logits", "extend"})
+
+    assert dola(Both([restless(2), restless(3)], {}, ABC, otherwise=restless(1)._function)).capabilities == {"batch_invariant"}
+
+
+def test_tokens_that_are_refused_together_leave_the_state() -> None:
+    main, other = Extending(limit=5), Extending(limit=4)
+    model = contrastive(main, other)
+    state, _ = model.prefill([(0,), (0, 1)])
+    for tokens, error in (([[0, 1, 2]] * 2, ContextOverflow), ([[0], [3]], TokenOutOfRange), ([[0]], UsageError), ([[0], [0, 1]], UsageError)):
+        with pytest.raises(error):
+            model.extend(state, tokens)
+    _, logits = model.extend(state, [[1, 2], [2, 2]])
+    assert logits[:, -1].tolist() == model.prefill([(0, 1, 2), (0, 1, 2, 2)])[1].tolist()
+    with pytest.raises(StaleState):
+        model.extend(state, [[0], [0]])
+
+
+def test_a_part_that_fails_on_the_way_leaves_no_state_behind() -> None:
+    first, last = Extending(), Extending()
+    model = proxy(first, Table({(): (0.5, 0.25, 0.25), (0,): (0.5, 0.25, 0.25)}, ABC), last)
+    state, _ = model.prefill([()])
+    with pytest.raises(ModelError, match='no probabilities after "ab"'):
+        model.extend(state, [[0, 1, 2]])
+    assert (first.live, last.live) == (0, 0)
+
+
+def test_a_text_is_scored_in_pieces(tiny: Llama, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = guidance(tiny, 2, "a dog", prompt="The cat")
+    ids = tiny.vocabulary.encode(" sat on the mat")
+    stepped = ulam.score(guidance(CachedModel(tiny), 2, "a dog", prompt="The cat"), ids, "top_p=0.9")
+    monkeypatch.setattr(Llama, "step", None)
+    score = ulam.score(model, ids, "top_p=0.9")
+    assert score.model_log_probs.tolist() == stepped.model_log_probs.tolist()
+    assert np.isfinite(score.model_log_probs).all()
+
+
 # what is wrong with the arguments
 
 
@@ -367,6 +451,22 @@ class LosesTheStateOfARefusal(Combination):
             raise
 
 
+class ReadsTheNewestTwice(Combination):
+    """The newest token is read twice."""
+
+    def extend(self, state: Any, tokens: Any) -> Any:
+        after, logits = super().extend(state, tokens)
+        return self.step(after, tokens[:, -1])[0], logits
+
+
+class TurnsTokensAtOnce(Combination):
+    """[K, B, V] instead of [B, K, V]."""
+
+    def extend(self, state: Any, tokens: Any) -> Any:
+        after, logits = super().extend(state, tokens)
+        return after, np.swapaxes(logits, 0, 1).reshape(logits.shape)
+
+
 class SharesTheBatch(Combination):
     """The rule looks at all rows."""
 
@@ -376,8 +476,8 @@ class SharesTheBatch(Combination):
 
 
 def combined(kind: type[Combination], part: type[Part] = Part) -> Combination:
-    parts = [part(Counted(limit=30)), part(Counted(limit=28), (1,))]
-    return kind("mine", parts, lambda rows, states: rows[0] + 0.5 * rows[1], {})
+    parts = [part(Extending(limit=30)), part(Counted(limit=28), (1,))]
+    return kind("mine", parts, lambda rows: rows[0] + 0.5 * rows[1], {})
 
 
 def test_the_right_one_passes() -> None:
@@ -393,6 +493,8 @@ def test_the_right_one_passes() -> None:
         (RoomOfTheMainPart, Part, "limit"),
         (LosesTheStateOfARefusal, Part, "refusals"),
         (SharesTheBatch, Part, "batch"),
+        (ReadsTheNewestTwice, Part, "extend"),
+        (TurnsTokensAtOnce, Part, "extend"),
     ],
 )
 def test_wrong_versions_are_rejected_by_the_check_of_models(kind: type[Combination], part: type[Part], promise: str) -> None:

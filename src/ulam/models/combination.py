@@ -16,25 +16,27 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..core.arrays import Array
+from ..core.arrays import Array, namespace
 from ..core.errors import ContextOverflow, EmptyPrompt, UsageError, VocabularyMismatch
 from ..core.parameter import Interval, Parameter
 from ..core.values import is_unicode, print_value
 from ..core.vocabulary import Vocabulary
+from .extend import extend
 from .prefixes import Prefix
 from .protocol import LanguageModel, State, TokenIds
-from .state import OnceState, row_numbers, token_ids
+from .state import OnceState, row_numbers, token_ids, token_rows
 from .table import digest
 
-Rule: TypeAlias = Callable[[Sequence[Array], Sequence[State]], Array]
-"""What the parts say, logits [B, V] each, and what they remember, to the logits [B, V] of the combination."""
+Rule: TypeAlias = Callable[[Sequence[Array]], Array]
+"""What the parts say, logits [N, V] each, those of a part's layers after its own, to the logits [N, V] of the combination, row by row."""
 
 
 class Part(NamedTuple):
-    """A model, and the tokens that it reads before what all parts share."""
+    """A model, the tokens that it reads before what all parts share, and which of its layers are asked too."""
 
     model: LanguageModel
     before: Prefix = ()
+    layers: tuple[int, ...] = ()
 
     def row(self, ids: Prefix) -> Prefix:
         first = 1 if self.before and ids[:1] == (self.model.vocabulary.start,) else 0
@@ -79,6 +81,8 @@ class Combination:
         self.context_limit = self._room(name)
         self.fingerprint = digest(name, [(part.model.fingerprint, part.before) for part in parts], parameters)
         self.capabilities = frozenset({"batch_invariant"}).intersection(*(model.capabilities for model in models))
+        if any("extend" in model.capabilities for model in models) and not any(part.layers for part in parts):  # layers tell of the newest token alone
+            self.capabilities |= {"extend"}
 
     def __repr__(self) -> str:
         return f"Combination({self.name})"
@@ -97,16 +101,13 @@ class Combination:
         """As every model's: one more token a row, for every part."""
         state.check()
         ids = token_ids(tokens, len(self.vocabulary), len(state.lengths))
-        for length in state.lengths:
-            self._check_length(length + 1)
-        state.live = False
-        pairs = list(zip(self.parts, state.states, strict=True))
-        try:
-            return self._read([length + 1 for length in state.lengths], [lambda part=part, own=own: part.model.step(own, ids) for part, own in pairs])
-        except BaseException:
-            for part, own in pairs:  # some have been stepped, some have not
-                part.model.release(own)
-            raise
+        return self._go_on(state, 1, lambda model, own: model.step(own, ids))
+
+    def extend(self, state: CombinedState, tokens: Sequence[TokenIds] | Array) -> tuple[CombinedState, Array]:
+        """K more tokens a row, ids [B, K], and the logits [B, K, V] after each: at once for the parts that can, by steps for others."""
+        state.check()
+        ids = token_rows(tokens, len(self.vocabulary), len(state.lengths))
+        return self._go_on(state, ids.shape[1], lambda model, own: extend(model, own, ids))
 
     def select(self, state: CombinedState, rows: Sequence[int] | Array) -> CombinedState:
         """Row i of the result is a copy of row `rows[i]`. Raises `StaleState`."""
@@ -121,17 +122,36 @@ class Combination:
                 part.model.release(own)
         state.live = False
 
-    def _read(self, lengths: Sequence[int], calls: Sequence[Callable[[], tuple[State, Array]]]) -> tuple[CombinedState, Array]:
-        """A call of every part, and the rule. If one fails, nothing is left of the others' states."""
-        states: list[State] = []
-        rows: list[Array] = []
+    def _go_on(self, state: CombinedState, more: int, call: Callable[[LanguageModel, State], tuple[State, Array]]) -> tuple[CombinedState, Array]:
+        """`more` tokens a row for every part; consumes `state` unless there is no room."""
+        lengths = [length + more for length in state.lengths]
+        for length in lengths:
+            self._check_length(length)
+        state.live = False
+        pairs = list(zip(self.parts, state.states, strict=True))
         try:
-            for call in calls:
+            return self._read(lengths, [lambda part=part, own=own: call(part.model, own) for part, own in pairs])
+        except BaseException:
+            for part, own in pairs:  # some have gone on, some have not
+                part.model.release(own)
+            raise
+
+    def _read(self, lengths: Sequence[int], calls: Sequence[Callable[[], tuple[State, Array]]]) -> tuple[CombinedState, Array]:
+        """A call of every part, and the rule on all rows [N, V] of it. If one fails, nothing is left of the others' states."""
+        states: list[State] = []
+        said: list[Array] = []
+        try:
+            for part, call in zip(self.parts, calls, strict=True):
                 state, logits = call()
                 states.append(state)
-                rows.append(logits)
+                said.append(logits)
+                if part.layers:
+                    own: Any = part.model
+                    early = own.layer_logits(state, part.layers)
+                    said.extend(early[j, :, :] for j in range(len(part.layers)))
             with np.errstate(all="ignore"):  # a row without a token has no log-probabilities: it fails where it is drawn from
-                return CombinedState(states, lengths), self._rule(rows, states)
+                logits = self._rule([in_rows(each) for each in said])
+            return CombinedState(states, lengths), namespace(logits).reshape(logits, tuple(said[0].shape))
         except BaseException:
             for part, state in zip(self.parts, states, strict=False):
                 part.model.release(state)
@@ -148,6 +168,11 @@ class Combination:
     def _check_length(self, length: int, row: int | None = None) -> None:
         if self.context_limit is not None and length > self.context_limit:
             raise ContextOverflow(f"a row of {length} tokens; {self.name} holds {self.context_limit}", fix="a shorter text, or fewer words before it", row=row)
+
+
+def in_rows(logits: Array) -> Array:
+    """Logits [..., V] as rows [N, V]."""
+    return namespace(logits).reshape(logits, (-1, logits.shape[-1]))
 
 
 def one_vocabulary(name: str, models: Sequence[LanguageModel]) -> Vocabulary:

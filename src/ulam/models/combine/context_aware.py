@@ -23,7 +23,7 @@ from ...core.arrays import Array
 from ...core.errors import UsageError
 from ..combination import Combination, Part, PartsCase, number, tokens_before
 from ..log_ratios import log_probs, moved
-from ..protocol import LanguageModel, State
+from ..protocol import LanguageModel
 
 ALPHA = number("alpha", "[0, inf)", default=0.5, neutral=0, help="weight of what the context changes: 0 only reads it")
 PARAMETERS = (ALPHA,)
@@ -36,7 +36,7 @@ def context_aware(model: LanguageModel, context: str | Sequence[int], alpha: flo
     if not before:
         raise UsageError("context_aware: the context is empty, so it changes nothing", fix='context_aware(model, "The fox is blue.")')
 
-    def rule(rows: Sequence[Array], states: Sequence[State]) -> Array:
+    def rule(rows: Sequence[Array]) -> Array:
         if alpha == 0:
             return rows[0]
         aware, without = log_probs(rows)

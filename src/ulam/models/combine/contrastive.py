@@ -22,7 +22,7 @@ from fractions import Fraction as F
 from ...core.arrays import Array
 from ..combination import Combination, Part, PartsCase, number
 from ..log_ratios import contrast, log_probs
-from ..protocol import LanguageModel, State
+from ..protocol import LanguageModel
 
 ALPHA = number("alpha", "[0, 1]", default=0.1, help="least probability that stays, as a fraction of the expert's largest")
 WEIGHT = number("weight", "[0, inf)", default=1.0, help="how much of the amateur is taken away")
@@ -42,7 +42,7 @@ def contrastive(
     values = {parameter.name: parameter.check(value, "contrastive") for parameter, value in given}
     alpha, weight, amateur_temperature = values.values()
 
-    def rule(rows: Sequence[Array], states: Sequence[State]) -> Array:
+    def rule(rows: Sequence[Array]) -> Array:
         if weight == 0 and alpha == 0:
             return rows[0]
         says, would = log_probs(rows, [1, amateur_temperature])

@@ -9,11 +9,13 @@ Neutral   none
 Edges     of layers that are equally far (slack 2^-40, float32 2^-20) the lowest is taken. All tokens at the threshold of a stay. A token
           masked in f stays masked; one masked in q_J has its least finite value.
 Errors    Unsupported for a model without `layer_logits`; OutOfRange for a layer that it does not have, for none, and outside [0, 1].
-Cost      the model's row, and its output head once a layer given.
+Cost      the model's row, and its output head once a layer given. A text is scored token by token: layers tell of the newest alone.
 Source    Chuang, Xie, Luo, Kim, Glass, He 2023, "DoLa: decoding by contrasting layers improves factuality in large language models",
           arXiv 2309.03883.
-Elsewhere transformers: in remote code since 5; which of tied layers is taken is not said. There and in the authors' code the output matrix is
-          applied to a hidden state as it is; the built-in model applies its last norm first, without which the scale is arbitrary.
+Elsewhere transformers: in remote code since 5, with `low` and `high` alone, which begin at layer 2 where embedding and output matrix
+          are one and reach over 20 layers at most. There and in the authors' code J is one for the whole batch, the divergence is KL(m || p)/2 +
+          KL(m || q)/2, and the output matrix is applied to a hidden state as it is; the built-in model applies its last norm first, without
+          which the scale is arbitrary.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from ...core.errors import OutOfRange, Unsupported
 from ...core.parameter import Parameter, is_id
 from ..combination import Combination, Part, PartsCase, number
 from ..log_ratios import contrast, log_probs, masked
-from ..protocol import LanguageModel, State
+from ..protocol import LanguageModel
 
 LAYERS = Parameter(
     "layers", False, str, "token", None, ("even", "low", "high"), "even", MISSING, "", "which layers are compared with the last: a word, or numbers", True
@@ -48,12 +50,11 @@ def dola(model: LanguageModel, layers: Sequence[int] | str = LAYERS.default, alp
     own: Any = model
     chosen = read_layers(layers, own.layers)
 
-    def rule(rows: Sequence[Array], states: Sequence[State]) -> Array:
-        early = own.layer_logits(states[0], chosen)
-        last, *lower = log_probs([rows[0], *(early[j, :, :] for j in range(len(chosen)))])
+    def rule(rows: Sequence[Array]) -> Array:
+        last, *lower = log_probs(rows)
         return contrast(last, farthest(last, lower), alpha, 1)
 
-    return Combination("dola", [Part(model)], rule, {"layers": chosen, "alpha": alpha})
+    return Combination("dola", [Part(model, layers=tuple(chosen))], rule, {"layers": chosen, "alpha": alpha})
 
 
 def read_layers(layers: Any, count: int) -> list[int]:

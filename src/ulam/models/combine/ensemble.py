@@ -28,7 +28,7 @@ from ...core.errors import OutOfRange, UsageError
 from ...core.parameter import Parameter
 from ..combination import Combination, Part, PartsCase, number, one_vocabulary
 from ..log_ratios import log_probs
-from ..protocol import LanguageModel, State
+from ..protocol import LanguageModel
 
 WEIGHT = number("weights", "[0, inf)", default=1.0, help="of a model; only their ratios matter")
 MODE = Parameter("mode", False, str, "token", None, ("product", "mixture"), "product", MISSING, "", "geometric or arithmetic mean of the probabilities", True)
@@ -50,7 +50,7 @@ def ensemble(models: Sequence[LanguageModel], weights: Sequence[float] | None = 
     live = [(model, weight / max(given)) for model, weight in zip(models, given, strict=True) if weight]  # a sum of huge weights is infinite
     shares = [weight / fsum(weight for _, weight in live) for _, weight in live]
 
-    def rule(rows: Sequence[Array], states: Sequence[State]) -> Array:
+    def rule(rows: Sequence[Array]) -> Array:
         if len(rows) == 1:
             return rows[0]
         parts = log_probs(rows)

@@ -28,7 +28,7 @@ from ...core.arrays import Array
 from ...core.errors import UsageError
 from ..combination import Combination, Part, PartsCase, number, tokens_before
 from ..log_ratios import log_probs, moved
-from ..protocol import LanguageModel, State
+from ..protocol import LanguageModel
 
 SCALE = number("scale", "[0, inf)", default=1.5, neutral=1, help="how far from the negative prompt: 1 is the prompt alone")
 PARAMETERS = (SCALE,)
@@ -41,7 +41,7 @@ def guidance(model: LanguageModel, scale: float = SCALE.default, negative: str |
     if main == other:
         raise UsageError("guidance: prompt and negative are equal, so there is nothing to move away from", fix='guidance(model, 1.5, negative="A sad story.")')
 
-    def rule(rows: Sequence[Array], states: Sequence[State]) -> Array:
+    def rule(rows: Sequence[Array]) -> Array:
         if scale == 1:
             return rows[0]
         positive, away = log_probs(rows)

@@ -21,7 +21,7 @@ from fractions import Fraction as F
 from ...core.arrays import Array
 from ..combination import Combination, Part, PartsCase, number
 from ..log_ratios import log_probs, moved
-from ..protocol import LanguageModel, State
+from ..protocol import LanguageModel
 
 ALPHA = number("alpha", "(-inf, inf)", default=1.0, neutral=0, help="how much of the difference is added")
 PARAMETERS = (ALPHA,)
@@ -31,7 +31,7 @@ def proxy(base: LanguageModel, expert: LanguageModel, anti: LanguageModel, alpha
     """A model that differs from `base` as `expert` differs from `anti`."""
     alpha = ALPHA.check(alpha, "proxy")
 
-    def rule(rows: Sequence[Array], states: Sequence[State]) -> Array:
+    def rule(rows: Sequence[Array]) -> Array:
         if alpha == 0:
             return rows[0]
         main, tuned, plain = log_probs(rows)
