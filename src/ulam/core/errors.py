@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UlamError(Exception):
@@ -93,6 +94,13 @@ class VocabularyMismatch(UsageError):
 
 class Unsupported(UsageError):
     """Something that a model cannot do."""
+
+
+class Inexact(UlamError):
+    """A recipe that an engine cannot do exactly. `export` holds what comes nearest, and why."""
+
+    exit_code = 6
+    export: Any = None
 
 
 class InvalidLogits(UlamError):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from ..methods.choosers.categorical import CategoricalChooser
 from . import formats
 from .draw import Failures, check_told_by_texts, draw, go_on, law, mend, shape
 from .parse import check_order, parse, show
+
+if TYPE_CHECKING:
+    from .dialects import Export
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,32 @@ class Recipe:
     @classmethod
     def from_toml(cls, text: str) -> Recipe:
         return cls(formats.from_toml(text))
+
+    def to(self, engine: str, *, strict: bool = True) -> Export:
+        """The recipe in the parameters of another engine, with a verdict for every stage (`recipe/dialects`).
+
+        engine  transformers, vllm, sglang, llama.cpp, mlx-lm, ollama, koboldcpp, exllamav2, exllamav3, text-generation-webui, openai
+        strict  refuse what the engine cannot do exactly; without it the nearest parameters come, and the verdict says how near
+
+        Tokens that are texts must be bound to a vocabulary first. Raises `Inexact` (with `.export`), and `UsageError` for an unknown engine.
+        """
+        from .dialects import export, find
+
+        found = export(find(engine), self)
+        if strict and not found.verdict.faithful:
+            raise found.refusal()
+        return found
+
+    @classmethod
+    def from_(cls, engine: str, parameters: Mapping[str, Any] | None = None) -> Recipe:
+        """The recipe that says what another engine does with these parameters, its defaults written out.
+
+        `dialects.find(engine).read(parameters)` tells more: which stages nobody asked for, and what no recipe says. Raises `UnknownParameter`,
+        `OutOfRange`, and `Unsupported` for what is no law of the next token.
+        """
+        from .dialects import find
+
+        return find(engine).read(parameters or {}).recipe
 
     def distribution(self, logits: Any, prompt: Sequence[int] = (), generated: Sequence[int] = (), state: list[Any] | None = None) -> Categorical:
         """The law of the next token after these logits [V] or [B, V], nats, and this history; no model, no draw.

@@ -1,0 +1,46 @@
+"""Dialects: the settings of other engines, read and written. One file an engine.
+
+    from ulam.recipe.dialects import find
+    find("llama.cpp").read({"temperature": 0.7}).recipe      # top_k=40 top_p=0.95 min_p=0.05 temperature=0.7: its defaults written out
+
+`Recipe.from_("llama.cpp", {...})` and `Recipe.to("llama.cpp")` are the short way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Any
+
+from ...core.errors import UsageError, did_you_mean
+from .dialect import Dialect, Layout, Reading, Slot, Values
+from .export import export
+from .verdicts import Export, Fit, Judged, Verdict
+
+__all__ = ["Dialect", "Export", "Fit", "Judged", "Layout", "Reading", "Slot", "Values", "Verdict", "engines", "export", "find"]
+
+
+@cache
+def engines() -> dict[str, Dialect]:
+    """The dialects by name: every file of this folder that holds a `DIALECT`."""
+    found: dict[str, Dialect] = {}
+    for info in pkgutil.iter_modules(__path__):
+        held: Any = getattr(importlib.import_module(f"{__name__}.{info.name}"), "DIALECT", None)
+        if held is not None:
+            found[held.name] = held
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> Dialect:
+    """The dialect of an engine; `_`, `-` and `.` are equal. Raises `UsageError`."""
+    key = plain(name)
+    for each in engines().values():
+        if plain(each.name) == key:
+            return each
+    known = list(engines())
+    raise UsageError(f'unknown engine "{name}".{did_you_mean(name, known)}', fix="one of " + ", ".join(known))
+
+
+def plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -1,0 +1,198 @@
+"""A dialect: what one engine calls things, in which order it does them, and what it does when nobody asked.
+
+A dialect is a list of slots in the engine's order. Each slot knows one stage of ours: how it reads it from the engine's parameters, how it
+writes it, and which parameters switch it off. From that come `read`, the recipe that says what the engine would do, and `export`, the
+parameters and a verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, ClassVar
+
+from ...core.errors import OutOfRange, UlamError, UnknownParameter, Unsupported, did_you_mean
+from ...core.method import Stage
+from ...methods.choosers.greedy import Greedy
+from ..recipe import Recipe
+from .verdicts import Fit
+
+
+class Values:
+    """The parameters of an engine by name: what was given, else the engine's default. Notes which of them were looked at.
+
+    Raises `UnknownParameter` for a name that the engine does not have, and `Unsupported` for a value that no recipe can say.
+    """
+
+    def __init__(self, dialect: Dialect, given: Mapping[str, Any]):
+        self.dialect, self.given, self.rest, self.notes, self.looked = dialect, dict[str, Any](), dict[str, Any](), list[str](), set[str]()
+        for key, value in given.items():
+            name = dialect.aliases.get(key, key)
+            if name in dialect.defaults:
+                if name in self.given and self.given[name] != value:
+                    raise UnknownParameter(f"{dialect.name}: {key} and another name of it are both given", fix=f"give {name} once")
+                self.given[name] = value
+            elif name in dialect.rest:
+                self.rest[key] = value
+            elif name in dialect.refused:
+                neutral, why = dialect.refused[name]
+                if value is not None and value not in neutral:
+                    raise Unsupported(f"{dialect.name}: {key}={value!r} {why}", fix=f"leave out {key}")
+            else:
+                hint = did_you_mean(key, [*dialect.defaults, *dialect.aliases, *dialect.rest])
+                raise UnknownParameter(f"{dialect.name} has no parameter {key}.{hint}", fix=f"leave out {key}", parameter=key)
+
+    def get(self, name: str) -> Any:
+        """A parameter as it was given, or the default; None counts as not given."""
+        self.looked.add(name)
+        value = self.given.get(name)
+        return self.dialect.defaults[name] if value is None else value
+
+    def number(self, name: str) -> float:
+        """A parameter that is a number. Raises `OutOfRange`."""
+        value = self.get(name)
+        if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
+            raise OutOfRange(f"{self.dialect.name}: {name}={value!r} is not a number", parameter=name)
+        return float(value)
+
+    def whole(self, name: str) -> int:
+        value = self.number(name)
+        if value != int(value):
+            raise OutOfRange(f"{self.dialect.name}: {name}={value:g} is not a whole number", parameter=name)
+        return int(value)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def hidden(self) -> bool:
+        """Whether none of the parameters looked at was given."""
+        return not any(self.given.get(name) is not None for name in self.looked)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place in an engine's pipeline.
+
+    method  the name of the stage that has its place here
+    off     the engine's parameters at which nothing happens here
+    read    the stage that the parameters say, or None
+    write   the parameters for a stage
+    tag     how the engine's own list of samplers names it, where there is one
+    """
+
+    method: str
+    off: Mapping[str, Any]
+    read: Callable[[Values], Stage | None]
+    write: Callable[[Any], Fit]
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An order of slots that the engine can be told, by these parameters."""
+
+    slots: tuple[Slot, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an engine would do with some parameters.
+
+    recipe  the stages in the engine's order, its defaults written out
+    hidden  those of them that nobody asked for
+    rest    parameters that are not about the law of the next token (lengths, stops, seeds)
+    notes   what a recipe cannot say of it
+    """
+
+    engine: str
+    recipe: Recipe
+    hidden: tuple[Stage, ...] = ()
+    rest: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> Recipe:
+        """The recipe without what nobody asked for."""
+        return Recipe([stage for stage in self.recipe.stages if not any(stage is each for each in self.hidden)])
+
+
+class Dialect:
+    """One engine. A subclass fills in the names; `slots` are in the engine's order.
+
+    name        as people write it
+    version     which version this page is about
+    defaults    the value of every parameter that is not given
+    aliases     other names of parameters
+    rest        names of parameters that are not about the law of the next token
+    refused     parameters that no recipe can say: the values at which they do nothing, and why not
+    from_model  parameters whose defaults may come from the model's own files: they are always written out
+    draws       the parameters that ask for a draw, where that is not the default
+    greedy      the parameters that ask for the most likely token; None if there are none
+    skipped     methods whose slots are passed over when that is asked for
+    ordered     False if the order is not published
+    advice      how the parameters are given to the engine
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    slots: ClassVar[tuple[Slot, ...]]
+    defaults: ClassVar[Mapping[str, Any]]
+    aliases: ClassVar[Mapping[str, str]] = {}
+    rest: ClassVar[frozenset[str]] = frozenset()
+    refused: ClassVar[Mapping[str, tuple[tuple[Any, ...], str]]] = {}
+    from_model: ClassVar[frozenset[str]] = frozenset()
+    draws: ClassVar[Mapping[str, Any]] = {}
+    greedy: ClassVar[Mapping[str, Any] | None] = None
+    skipped: ClassVar[frozenset[str]] = frozenset()
+    ordered: ClassVar[bool] = True
+    advice: ClassVar[str] = ""
+
+    def is_greedy(self, values: Values) -> bool:
+        """Whether these parameters ask for the most likely token."""
+        return False
+
+    def order(self, values: Values) -> tuple[Slot, ...]:
+        """The slots in the order that these parameters ask for."""
+        return self.slots
+
+    def layouts(self, stages: Sequence[Stage]) -> Iterable[Layout]:
+        """The orders that could be asked for, for a recipe with these stages; the best one is taken."""
+        return (Layout(self.slots),)
+
+    def review(self, stages: Sequence[Stage], fits: Sequence[Fit]) -> Sequence[Fit]:
+        """The fits again, after looking at the recipe as a whole: what an engine does differently only where stages meet."""
+        return fits
+
+    def read(self, parameters: Mapping[str, Any]) -> Reading:
+        """The recipe that says what the engine does with these parameters. See `Values` for what is raised."""
+        values = Values(self, parameters)
+        found: list[Stage] = []
+        hidden: list[Stage] = []
+
+        def add(stage: Stage | None) -> None:
+            if stage is not None and (stage.kind == "chooser" or not stage.neutral(1).all()):
+                found.append(stage)
+                if values.hidden():
+                    hidden.append(stage)
+
+        values.looked.clear()
+        greedy = self.is_greedy(values)
+        asked = values.hidden()
+        for slot in self.order(values):
+            if greedy and slot.method in self.skipped:
+                continue
+            values.looked.clear()
+            try:
+                add(slot.read(values))
+            except UlamError as error:
+                if not error.what.startswith(self.name):
+                    error.what = f"{self.name}: {error.what}"
+                raise
+        if greedy:
+            found.append(Greedy())
+            if asked:
+                hidden.append(found[-1])
+        return Reading(self.name, Recipe(found), tuple(hidden), values.rest, tuple(dict.fromkeys(values.notes)))

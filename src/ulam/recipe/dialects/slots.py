@@ -1,0 +1,122 @@
+"""The slots that most engines share: one number of theirs is one number of ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ...core.method import Stage
+from ...core.parameter import Interval, parameters
+from ...methods import find
+from .dialect import Slot, Values
+from .verdicts import Fit, unsupported
+
+
+def number(method: str, parameter: str | None = None, *, off: Any, allowed: str | None = None, tag: str = "", also_off: tuple[Any, ...] = ()) -> Slot:
+    """A slot whose parameter holds the first parameter of a stage, unchanged.
+
+    parameter  the engine's name for it (the method's, if left out)
+    off        the value at which the engine leaves rows alone; `also_off`, other such values
+    allowed    the values that the engine takes as they are, as an interval; all of the method's if left out
+    """
+    stage_class = find(method).stage
+    first = parameters(stage_class)[0]
+    name, bounds = parameter or method, Interval.of(allowed) if allowed else None
+    build: Any = stage_class
+
+    def read(values: Values) -> Stage | None:
+        value = values.whole(name) if first.kind is int else values.number(name)
+        return None if value == off or value in also_off else build(value)
+
+    def write(stage: Stage) -> Fit:
+        value = getattr(stage, first.name)
+        if bounds is not None and value not in bounds:
+            return unsupported(f"{name} must be in {allowed}")
+        extra = [p.name for p, _ in stage.written() if p.name != first.name]
+        return unsupported(f"it has no {' and no '.join(extra)}") if extra else Fit({name: value})
+
+    return Slot(method, {name: off}, read, write, tag)
+
+
+def penalty(
+    method: str, parameter: str, *, off: float, allowed: str | None = None, scope: str, window: str | None = None, every: int | None = None, tag: str = ""
+) -> Slot:
+    """A slot of a repetition, presence or frequency penalty.
+
+    scope   which tokens the engine counts
+    window  the engine's parameter for how many of them, if it has one; `every` is its value for all of them
+    """
+    build: Any = find(method).stage
+    first = parameters(build)[0]
+    bounds = Interval.of(allowed) if allowed else None
+
+    def read(values: Values) -> Stage | None:
+        value = values.number(parameter)
+        if value == off:
+            return None
+        told: dict[str, Any] = {"scope": scope}
+        if window is not None:
+            size = values.whole(window)
+            told["window"] = "all" if size == every else size
+        return build(value, **told)
+
+    def write(stage: Stage) -> Fit:
+        value, held = getattr(stage, first.name), vars(stage)
+        if bounds is not None and value not in bounds:
+            return unsupported(f"{parameter} must be in {allowed}")
+        wanted = {"fade": 0, "slope": 1, "on": "logits"}
+        odd = [name for name, plain in wanted.items() if held.get(name, plain) != plain]
+        if odd:
+            return unsupported(f"it has no {' and no '.join(odd)}")
+        found: dict[str, Any] = {parameter: value}
+        if held["window"] != "all":
+            if window is None:
+                return unsupported("it has no window: it counts every token")
+            found[window] = held["window"]
+        elif window is not None:
+            if every is None:
+                return unsupported(f"{window} is a number of tokens, and cannot say all")
+            found[window] = every
+        if held["scope"] != scope:
+            return other_scope(found, held["scope"], scope)
+        return Fit(found)
+
+    return Slot(method, {parameter: off}, read, write, tag)
+
+
+def other_scope(found: dict[str, Any], ours: str, theirs: str) -> Fit:
+    """A penalty that counts other tokens there than in the recipe."""
+    told = {"prompt": "the prompt", "generated": "what was generated", "all": "the prompt too"}
+    where = {"all": "prompt and continuation", "generated": "the continuation only", "prompt": "the prompt only"}
+    del found
+    return unsupported(f"it counts {where[theirs]}, and the recipe {told[ours] if ours != 'all' else 'both'}")
+
+
+def biases(parameter: str, *, limit: float = math.inf, clamped: bool = False) -> Slot:
+    """A slot that adds a number to the logits of single tokens, by id; keys may be strings, as in JSON."""
+    from ...methods.transforms.logit_bias import LogitBias
+
+    def read(values: Values) -> Stage | None:
+        given: Mapping[Any, float] | None = values.get(parameter)
+        return LogitBias({int(key): value for key, value in given.items()}) if given else None
+
+    def write(stage: Any) -> Fit:
+        pairs = dict(stage.map)
+        if words := [key for key in pairs if not isinstance(key, int)]:
+            return unsupported(f"it wants token ids, and {words[0]!r} is none: bind the recipe to a vocabulary first")
+        if any(abs(value) > limit for value in pairs.values()):
+            return unsupported(f"{parameter} {'is clamped to' if clamped else 'must be in'} [-{limit:g}, {limit:g}]")
+        return Fit({parameter: pairs})
+
+    return Slot("logit_bias", {parameter: None}, read, write)
+
+
+def token_ids(stage: Any, name: str = "tokens") -> list[Any] | None:
+    """The ids in a list of tokens or sequences; None if some are still texts or words."""
+    items = list(getattr(stage, name))
+    good = all(isinstance(item, int) or (isinstance(item, tuple) and all(isinstance(i, int) for i in item)) for item in items)  # pyright: ignore[reportUnknownVariableType]
+    return [list(item) if isinstance(item, tuple) else item for item in items] if good else None  # pyright: ignore[reportUnknownArgumentType]
+
+
+NEEDS_IDS = "it wants token ids: bind the recipe to a vocabulary first"

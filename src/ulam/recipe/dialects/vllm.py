@@ -1,0 +1,129 @@
+"""vLLM 0.33: `SamplingParams(...)` and the fields of its server.
+
+Order     allowed tokens > bad words > min_tokens > logit_bias > repetition > frequency > presence > temperature > min_p > top_k > top_p.
+          The second model runner takes the masks in another order, which is the same law.
+Defaults  neutral, but the server takes temperature, top_k, top_p, min_p and repetition_penalty from the model's generation_config.json
+          unless it is started with its own: so all of them are written.
+Edges     temperature below 1e-5 is the most likely token, up to 0.01 it is raised, above 2 it is refused. top_p=0 is refused; top_k=1 is
+          the same. The penalties are in [-2, 2], a bias in [-100, 100]. repetition_penalty counts prompt and continuation, the other two the
+          continuation; none has a window. A bad word is completed by what was generated.
+Source    vllm/sampling_params.py, vllm/v1/sample/{sampler,logits_processor,ops}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...core.method import Stage
+from ...methods.constraints.allow_tokens import AllowTokens
+from ...methods.constraints.ban_words import BanWords
+from ...methods.constraints.min_tokens import MinTokens
+from ...methods.transforms.temperature import Temperature
+from ...methods.transforms.top_k import TopK
+from ...methods.transforms.top_p import TopP
+from .dialect import Dialect, Slot, Values
+from .slots import NEEDS_IDS, biases, number, penalty, token_ids
+from .verdicts import Fit, unsupported
+
+GREEDY_BELOW, RAISED_BELOW = 1e-5, 1e-2
+
+
+def read_allowed(values: Values) -> Stage | None:
+    given: Sequence[int] | None = values.get("allowed_token_ids")
+    return AllowTokens(list(given)) if given else None
+
+
+def write_allowed(stage: AllowTokens) -> Fit:
+    ids = token_ids(stage)
+    return Fit({"allowed_token_ids": ids}) if ids is not None else unsupported(NEEDS_IDS)
+
+
+def read_bad_words(values: Values) -> Stage | None:
+    given: Sequence[str] | None = values.get("bad_words")
+    return BanWords(list(given)) if given else None
+
+
+def write_bad_words(stage: BanWords) -> Fit:
+    if stage.scope != "generated":
+        return unsupported("it looks at the continuation only")
+    if not all(isinstance(word, str) for word in stage.words):
+        return unsupported("it wants words as text")
+    return Fit({"bad_words": list(stage.words)})
+
+
+def read_min_tokens(values: Values) -> Stage | None:
+    wanted = values.whole("min_tokens")
+    return MinTokens(wanted) if wanted else None
+
+
+def read_temperature(values: Values) -> Stage | None:
+    asked = values.number("temperature")
+    if asked < RAISED_BELOW:
+        values.note(f"temperature={asked:g} is raised to {RAISED_BELOW:g}")
+    return Temperature(max(asked, RAISED_BELOW))
+
+
+def write_temperature(stage: Temperature) -> Fit:
+    if stage.T < RAISED_BELOW:
+        return unsupported("it raises a temperature below 0.01")
+    return Fit({"temperature": stage.T}) if stage.T <= 2 else unsupported("it refuses a temperature above 2")
+
+
+def read_top_k(values: Values) -> Stage | None:
+    k = values.whole("top_k")
+    return TopK(k) if k > 0 else None
+
+
+def write_top_p(stage: TopP) -> Fit:
+    return Fit({"top_p": stage.p}) if stage.p > 0 else unsupported("it refuses top_p=0; top_k=1 is the same")
+
+
+class VLLM(Dialect):
+    name = "vllm"
+    version = "0.33"
+    slots = (
+        Slot("allow_tokens", {"allowed_token_ids": None}, read_allowed, write_allowed),
+        Slot("ban_words", {"bad_words": None}, read_bad_words, write_bad_words),
+        Slot("min_tokens", {"min_tokens": 0}, read_min_tokens, lambda stage: Fit({"min_tokens": stage.n})),
+        biases("logit_bias", limit=100, clamped=True),
+        penalty("repetition_penalty", "repetition_penalty", off=1.0, allowed="(0, inf)", scope="all"),
+        penalty("frequency_penalty", "frequency_penalty", off=0.0, allowed="[-2, 2]", scope="generated"),
+        penalty("presence_penalty", "presence_penalty", off=0.0, allowed="[-2, 2]", scope="generated"),
+        Slot("temperature", {"temperature": 1.0}, read_temperature, write_temperature),
+        number("min_p", off=0.0),
+        Slot("top_k", {"top_k": 0}, read_top_k, lambda stage: Fit({"top_k": stage.k})),
+        Slot("top_p", {"top_p": 1.0}, lambda values: TopP(values.number("top_p")), write_top_p),
+    )
+    defaults = {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "logit_bias": None,
+        "allowed_token_ids": None,
+        "bad_words": None,
+        "min_tokens": 0,
+    }
+    from_model = frozenset({"temperature", "top_k", "top_p", "min_p", "repetition_penalty"})
+    rest = frozenset(
+        {"n", "seed", "stop", "stop_token_ids", "ignore_eos", "max_tokens", "max_completion_tokens", "logprobs", "prompt_logprobs", "detokenize"}
+        | {"skip_special_tokens", "spaces_between_special_tokens", "include_stop_str_in_output", "output_kind", "truncate_prompt_tokens", "flat_logprobs"}
+        | {"model", "messages", "prompt", "stream", "stream_options", "user", "echo", "top_logprobs", "extra_args", "repetition_detection"}
+    )
+    refused = {
+        "structured_outputs": ((), "is a grammar, which no stage of this version says"),
+        "response_format": (({"type": "text"},), "is a grammar, which no stage of this version says"),
+        "best_of": ((1,), "chooses among several samples"),
+        "use_beam_search": ((False,), "looks for a text instead of drawing one"),
+    }
+    greedy = {"temperature": 0.0}
+    skipped = frozenset({"min_p", "top_k", "top_p", "temperature"})
+
+    def is_greedy(self, values: Values) -> bool:
+        return 0 <= values.number("temperature") < GREEDY_BELOW
+
+
+DIALECT = VLLM()
