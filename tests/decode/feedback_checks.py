@@ -100,10 +100,10 @@ def scored(*arguments: Any, **prompt: Any) -> list[float]:
 
 def check_scores() -> None:
     """A text's score is that of its sample, in pieces, in windows, and where a token of it is impossible."""
-    model = Tree(irregular(5, 9), [b"a", b"b", b"c", b"d", b""], ends=[4])
+    model = Tree(irregular(5, 13), [b"a", b"b", b"c", b"d", b""], ends=[4])
     rng = np.random.default_rng(4)
     for recipe in map(Recipe, RECIPES):
-        for sample in ulam.sample(model, [[2, 0]], recipe, n=4, max_tokens=9, seed=1):
+        for sample in ulam.sample(model, [[2, 0]], recipe, n=12, max_tokens=9, seed=1):
             assert scored(model, sample.tokens, recipe, prompt=[2, 0]) == sample.recipe_log_probs.tolist()
             assert ulam.score(model, sample.tokens, recipe, prompt=[2, 0]).log_normalizers is None
         text = tuple(rng.integers(0, 4, 11).tolist())

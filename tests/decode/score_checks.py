@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ RECIPES: dict[str, list[Rule]] = {
     "temperature=1.7 top_p=0.8": [tempered(1.7), nucleus(0.8)],
     "top_p=0.7 temperature=0.6": [nucleus(0.7), tempered(0.6)],
     "logit_bias({0: 1.5, 2: -2}) top_p=0.9": [biased({0: 1.5, 2: -2.0}), nucleus(0.9)],
-    "presence_penalty=0.8 gumbel_max": [presence(0.8)],
+    "presence_penalty(0.8, window=16) gumbel_max": [presence(0.8)],
     "frequency_penalty(0.6, scope=prompt) temperature=0.8": [frequency_in_the_prompt(0.6), tempered(0.8)],
     "presence_penalty=1.1 greedy": [presence(1.1), top],
 }
@@ -179,8 +180,8 @@ def seen(place: int, limit: int) -> int:
 def check_windows() -> None:
     """Texts around a context: a loop over prefixes, of which every one holds at least half a context; the history is whole."""
     rng = np.random.default_rng(1)
-    recipe, rules = "presence_penalty=0.8 top_p=0.9", [presence(0.8), nucleus(0.9)]
-    for limit in (2, 7, 8):
+    rules = [presence(0.8), nucleus(0.9)]
+    for limit, recipe in product((2, 7, 8), ("presence_penalty=0.8 top_p=0.9", "presence_penalty(0.8, window=99) top_p=0.9")):
         for before, length in ((0, 1), (0, limit), (0, limit + 1), (1, 5 * limit), (3, limit - 2), (limit + 2, 2 * limit), (3 * limit, 1)):
             prompt, text = tuple(rng.integers(0, 4, before).tolist()), tuple(rng.integers(0, 4, length).tolist())
             if not text:

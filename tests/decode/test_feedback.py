@@ -119,15 +119,15 @@ def states_of_other_rows(patch: pytest.MonkeyPatch) -> None:
 
 
 def scores_begin_anew(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(score_module, "chooser_law", lambda bound, shaped, context, tokens, carried: bound.chooser.law(shaped, context))
+    patch.setattr(score_module, "go_on", lambda *rest: None)
 
 
 def scores_see_the_model(patch: pytest.MonkeyPatch) -> None:
     real = score_module.under
     row: list[Any] = []
-    law = score_module.chooser_law
-    patch.setattr(score_module, "under", lambda recipe, bound, z, *rest: (row.append(z), real(recipe, bound, z, *rest))[1])
-    patch.setattr(score_module, "chooser_law", lambda bound, shaped, *rest: law(bound, row[-1], *rest))
+    go_on = score_module.go_on
+    patch.setattr(score_module, "under", lambda recipe, bound, z, *rest: (row.append(z[0, :]), real(recipe, bound, z, *rest))[1])
+    patch.setattr(score_module, "go_on", lambda stages, states, token, z: go_on(stages, states, token, row[-1]))
 
 
 def resumes_at_the_start(patch: pytest.MonkeyPatch) -> None:

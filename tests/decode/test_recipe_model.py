@@ -134,9 +134,8 @@ def test_the_identity_sees_wrong_models() -> None:
 
     class NoHistory(RecipeModel):
         def step(self, state: Any, tokens: Any) -> Any:
-            before = state.rows
             state, _ = super().step(state, tokens)
-            state.rows = before
+            state.carried = [self.bound.init(row.prompt) for row in state.rows]
             return self._law(state)
 
     for wrong, recipe in ((Shifted, "temperature=0.7"), (FirstStage, "top_k=2 temperature=1.5"), (NoHistory, "presence_penalty=0.9")):

@@ -15,11 +15,12 @@ import pytest
 import ulam
 from tests.tiny import open_llama, write_tiny
 from ulam.core.context import Context
-from ulam.core.errors import EmptyPrompt, InvalidLogits, UsageError
+from ulam.core.errors import EmptyPrompt, EmptySupport, InvalidLogits, UsageError
 from ulam.core.method import Transform
 from ulam.core.vocabulary import Vocabulary
 from ulam.models.builtin import Llama
 from ulam.models.table import Table, abc
+from ulam.recipe import Recipe
 
 from .conftest import Tree, assert_given_back
 from .score_checks import D, assert_near, check_arithmetic, check_removed, check_samples, check_windows, seen, texts, tree
@@ -180,6 +181,50 @@ def test_a_model_that_cannot_begin_leaves_the_first_token_unscored(tmp_path: Pat
     assert (alone.scored, alone.unscored, alone.bits, alone.coverage) == (0, 1, 0, 0)
     assert math.isnan(alone.perplexity)
     assert json.dumps(alone.to_dict(model.vocabulary), allow_nan=False)
+
+
+CARRYING = (
+    "presence_penalty=0.5 temperature=0.8",
+    "frequency_penalty(0.3, scope=all) top_p=0.9",
+    "dry(0.8, breakers=[2]) no_repeat_ngram=3 min_p=0.02",
+    "no_repeat_ngram(2, window=9) xtc(0.1, 0.5)",
+    "dry(1, window=7, breakers=[]) top_p_decay(0.9, reset=[]) gumbel_max",
+)
+
+
+@pytest.mark.parametrize("recipe", CARRYING)
+def test_what_stages_carry_along_a_text_is_what_they_count_anew(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[int, ...]] = []
+    init = Recipe.init
+    monkeypatch.setattr(Recipe, "init", lambda self, prompt=(), generated=(): (begun.append(tuple(generated)), init(self, prompt, generated))[1])
+    model, prompt = tree(3, logits=True), (1, 0, 1)
+    text = tuple(np.random.default_rng(1).integers(0, 4, 60).tolist())
+    found = ulam.score(model, text, recipe, prompt=prompt)
+    assert begun == [()]
+    bound, anew = Recipe(recipe).bind(model.vocabulary), []
+    for t, token in enumerate(text):
+        _, logits = model.prefill([(*prompt, *text[:t])])
+        anew.append(bound.distribution(logits[0], prompt, text[:t]).log_probs[token] if allowed(bound, logits[0], prompt, text[:t]) else -np.inf)
+    assert found.recipe_log_probs is not None
+    assert found.recipe_log_probs.tolist() == [float(x) for x in anew]
+
+
+def allowed(recipe: Recipe, logits: Any, prompt: tuple[int, ...], generated: tuple[int, ...]) -> bool:
+    try:
+        recipe.distribution(logits, prompt, generated)
+    except EmptySupport:
+        return False
+    return True
+
+
+def test_a_first_token_without_a_score_counts_as_said(tmp_path: Path) -> None:
+    model = open_llama(write_tiny(tmp_path, bos_token_id=None))
+    recipe = "presence_penalty(2, scope=all) no_repeat_ngram(1, scope=all)"
+    found, rest = ulam.score(model, [5, 6, 5], recipe), ulam.score(model, [6, 5], recipe, prompt=[5])
+    assert found.recipe_log_probs is not None
+    assert rest.recipe_log_probs is not None
+    assert found.recipe_log_probs[1:].tolist() == rest.recipe_log_probs.tolist()
+    assert found.removed_by == (None, None, "no_repeat_ngram=1")
 
 
 @pytest.mark.parametrize("length", [8, 9, 30])

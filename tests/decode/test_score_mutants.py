@@ -46,6 +46,18 @@ def history_of_the_window(patch: Patch) -> None:
     patch.setattr(score_module, "History", lambda prompt, generated: real(prompt, generated[max(0, len(generated) - 4) :]))
 
 
+def states_have_seen_the_token(patch: Patch) -> None:
+    real, go_on = score_module.under, score_module.go_on
+
+    def under(recipe: Any, bound: Any, z: Any, context: Any, tokens: Any) -> Any:
+        for states in context.states:
+            go_on(bound.written, states, int(tokens[0]), z[0, :])
+        return real(recipe, bound, z, context, tokens)
+
+    patch.setattr(score_module, "under", under)
+    patch.setattr(score_module, "go_on", lambda *rest: None)
+
+
 def without_the_end(real: Any, log_probs: Any) -> float:
     return real(log_probs[:-1])
 
@@ -60,6 +72,10 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], Callable[[], None]]] = [
     ("the model has seen the token", changed("read", lambda real, model, ids, *rest: real(model, (*ids[1:], 0), *rest)), check_samples),
     ("the history holds the token", changed("History", history_with_the_scored_token), check_arithmetic),
     ("the history holds the token", changed("History", history_with_the_scored_token), check_samples),
+    ("what stages carry does not go on", changed("go_on", lambda real, *rest: None), check_arithmetic),
+    ("what stages carry does not go on", changed("go_on", lambda real, *rest: None), check_samples),
+    ("what stages carry has seen the token", states_have_seen_the_token, check_arithmetic),
+    ("what stages carry has seen the token", states_have_seen_the_token, check_windows),
     ("the prompt counts as generated", changed("History", joined_history), check_arithmetic),
     ("the prompt is not read", changed("read_prompt", lambda real, *rest: (real(*rest)[0], ())), check_arithmetic),
     ("the model's logits are not normalised", changed("log_softmax", lambda real, z: z), check_arithmetic),

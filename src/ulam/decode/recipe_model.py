@@ -98,7 +98,7 @@ class RecipeModel:
         """
         state.check()
         check_global_form(self.recipe)
-        return log_normalizers(self.bound, state.z, Context(state.rows, self.vocabulary))
+        return log_normalizers(self.bound, state.z, Context(state.rows, self.vocabulary, state.carried))
 
     def _carried(self, row: History) -> list[Any]:
         """What the stages carry after a history: feedback goes through every generated token, the rest is made from the history."""

@@ -1,7 +1,8 @@
 """Score: how surprising every token of a text is, under the model and under a recipe.
 
 A text is read through the model in pieces of many tokens, and the recipe is applied to all positions of a piece at once: they
-are rows of one batch, each with its own history. What they say is what the loop would have said had it drawn these tokens.
+are rows of one batch, each with its own history. Where its stages carry something, it is applied to one position after the
+other, and what they carry goes along the text. What comes out is what the loop would have said had it drawn these tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..core.vocabulary import Vocabulary
 from ..models.extend import extend
 from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
-from ..recipe.draw import Failures, check_told_by_texts, mend, shape, stated
+from ..recipe.draw import Failures, check_told_by_texts, go_on, mend, shape, stated
 from .loop import reference
 from .recipe_model import check_global_form, log_normalizers
 from .request import Prompt, check_model, read_prompt, read_tokens
@@ -162,7 +163,7 @@ class Sheet:
         self.under = None if recipe is None else np.full(len(tokens), np.nan)
         self.normalizers = np.full(len(tokens), np.nan) if recipe is not None and has_global_form(recipe) else None
         self.removed: list[str | None] = [None] * len(tokens)
-        self.carried = self.bound.init(self.prompt) if self.bound is not None and self.bound.chooser.feedback else []
+        self.carried: list[Any] | None = None
         if recipe is not None:
             check_told_by_texts(recipe.transforms, recipe.chooser)
 
@@ -176,13 +177,25 @@ class Sheet:
         z = mend(z, None, context, failures)
         refuse(failures)
         self.model[here], self.ranks[here] = take_columns(log_softmax(z), tokens), ranks(z, tokens)
-        removed: dict[int, str] = {}
-        if self.recipe is not None and self.bound is not None and self.under is not None:
-            self.under[here], removed = under(self.recipe, self.bound, z, context, tokens, self.carried)
-            if self.normalizers is not None:
-                self.normalizers[here] = log_normalizers(self.bound, z, context)
-        impossible = np.flatnonzero(self.model[here] == -np.inf).tolist()
-        for row, what in (removed | dict.fromkeys(impossible, MODEL)).items():
+        if self.bound is not None:
+            if self.carried is None:  # a first token that is not scored counts as said
+                self.carried = self.bound.init(self.prompt, self.tokens[:first])
+            size = 1 if self.carried else z.shape[0]
+            for at in range(0, z.shape[0], size):
+                rows = slice(at, at + size)
+                self.judge(first + at, z[rows, :], Context(context.rows[rows], self.vocabulary, [self.carried] if self.carried else ()))
+        for position in np.flatnonzero(self.model[here] == -np.inf).tolist():
+            self.removed[first + position] = MODEL
+
+    def judge(self, first: int, z: Array, context: Context) -> None:
+        """What the recipe says of these tokens; what its stages carry goes on."""
+        if self.recipe is None or self.bound is None or self.under is None:
+            return
+        here = slice(first, first + z.shape[0])
+        if self.normalizers is not None:
+            self.normalizers[here] = log_normalizers(self.bound, z, context)
+        self.under[here], removed = under(self.recipe, self.bound, z, context, self.tokens[here])
+        for row, what in removed.items():
             self.removed[first + row] = what
 
 
@@ -195,46 +208,35 @@ def ranks(z: Array, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
     return 1 + to_numpy(xp.sum(xp.astype(ahead, xp.int64), axis=-1))
 
 
-def under(
-    recipe: Recipe, bound: Recipe, z: Array, context: Context, tokens: NDArray[np.int64], carried: list[Any]
-) -> tuple[NDArray[np.float64], dict[int, str]]:
+def under(recipe: Recipe, bound: Recipe, z: Array, context: Context, tokens: NDArray[np.int64]) -> tuple[NDArray[np.float64], dict[int, str]]:
     """Log-probabilities [K] of a token a row under a recipe, and the stage, as written, that made it impossible.
 
-    Where a coin decides whether a stage acts, the probability is that of the mixture; impossible is then what every outcome
-    forbids, and the stage is the one that does when all of them act.
+    What the stages of a single row carry, `context.states`, goes on to the next. Where a coin decides whether a stage acts, the
+    probability is that of the mixture; impossible is then what every outcome forbids, and the stage is the one that does when
+    all of them act.
     """
     failures: Failures = {}
     fallen: set[int] = set()
-    removed: dict[int, str] = {}
-    names = iter([str(stage) for stage in recipe.written])
+    removed: dict[int, Stage] = {}
+    written = iter(recipe.written)
 
     def watch(stage: Stage, before: Array, after: Array) -> None:
-        name, new = next(names), failures.keys() - fallen
+        as_written, new = next(written), failures.keys() - fallen
         gone = np.flatnonzero((take_columns(before, tokens) > -np.inf) & (take_columns(after, tokens) == -np.inf))
-        removed.update(dict.fromkeys({*gone.tolist()} - fallen | new, name))
+        removed.update(dict.fromkeys({*gone.tolist()} - fallen | new, as_written))
         fallen.update(new)
 
     shaped = shape(bound.transforms, z, context, failures, watch=watch)
-    law = chooser_law(bound, shaped, context, tokens, carried)
+    law = bound.chooser.law(shaped, context.at(len(bound.transforms)))
     watch(bound.chooser, shaped, law)
     log_probs = take_columns(law, tokens)
     log_probs[list(failures)] = -np.inf
     if any(stage.coin is not None for stage in bound.transforms):
         log_probs = take_columns(stated(bound.transforms, bound.chooser, z, context, failures), tokens)
     refuse(failures)
-    return log_probs, {row: name for row, name in removed.items() if log_probs[row] == -np.inf}
-
-
-def chooser_law(bound: Recipe, shaped: Array, context: Context, tokens: NDArray[np.int64], carried: list[Any]) -> Array:
-    """The chooser's law [K, V] at successive positions. With feedback it is worked out row by row, and `carried` goes on by each token."""
-    if not carried:
-        return bound.chooser.law(shaped, context)
-    rows: list[Array] = []
-    place = len(bound.transforms)
-    for k in range(shaped.shape[0]):
-        rows.append(bound.chooser.law(shaped[k : k + 1, :], Context([context.rows[k]], context.vocabulary, [carried], place)))
-        carried[place] = bound.chooser.advance(carried[place], int(tokens[k]), shaped[k, :])
-    return namespace(shaped).concat(rows, axis=0)
+    for states in context.states:
+        go_on(bound.written, states, int(tokens[0]), shaped[0, :])
+    return log_probs, {row: str(stage) for row, stage in removed.items() if log_probs[row] == -np.inf}
 
 
 def refuse(failures: Failures) -> None:
