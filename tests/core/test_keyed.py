@@ -14,7 +14,7 @@ from scipy import stats
 
 from tests.methods import reference_keyed as reference
 from ulam.core.context import History
-from ulam.core.errors import OutOfRange, TokenOutOfRange
+from ulam.core.errors import OutOfRange, TokenOutOfRange, UsageError
 from ulam.core.keyed import binomial_tail, context_hashes, gamma_tail, row_uniforms, scored, uniforms, windows
 from ulam.methods import find
 
@@ -64,6 +64,20 @@ def test_ids_that_are_none(bad: int) -> None:
         find("gumbel_watermark").stage(3, width=1).detect([0, 1, bad])  # type: ignore[attr-defined]
 
 
+def test_an_id_that_is_none_is_told_in_a_text_too_short_to_score() -> None:
+    for name in ("gumbel_watermark", "synthid", "green_list"):
+        with pytest.raises(TokenOutOfRange, match="token id -1 is outside"):
+            find(name).stage(3, width=4).detect([2, -1])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("text", ["a text", ["a", "b"], [1.7, 2.2, 3.9], [True, False, True], [[1, 2], [3, 4]], [2**70, 1, 2]])
+def test_what_is_no_list_of_ids_is_not_scored(text: Any) -> None:
+    for name in ("gumbel_watermark", "synthid", "green_list"):
+        with pytest.raises(UsageError, match="a detector reads a list of token ids") as caught:
+            find(name).stage(3, width=1).detect(text)  # type: ignore[attr-defined]
+        assert caught.value.fix
+
+
 @given(texts, texts, st.integers(1, 4))
 def test_what_is_scored(prompt: list[int], tokens: list[int], width: int) -> None:
     hashes, after = scored(tokens, width, prompt)
@@ -75,7 +89,7 @@ def test_nothing_is_scored_in_a_short_text() -> None:
     assert [len(windows([1, 2], width)) for width in (1, 2, 3)] == [2, 1, 0]
     for name in ("gumbel_watermark", "synthid", "green_list"):
         found = find(name).stage(3, width=3).detect([1, 2, 3])  # type: ignore[attr-defined]
-        assert (found.score, found.p_value, found.n) == (0.0, 1.0, 0)
+        assert (str(found.score), found.p_value, found.n) == ("0.0", 1.0, 0)
 
 
 @given(texts, st.integers(1, 3), st.sampled_from(["gumbel_watermark", "synthid"]))

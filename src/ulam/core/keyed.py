@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array, finite_rows
 from .context import Context, History
-from .errors import InvalidLogits, TokenOutOfRange
+from .errors import InvalidLogits, TokenOutOfRange, UsageError
 from .method import Chooser, host
 from .noise import philox
 
@@ -27,11 +27,16 @@ GREEN_LIST, GUMBEL_WATERMARK, SYNTHID = 1, 2, 3
 Hashes = NDArray[np.uint64]
 
 
-def context_hashes(contexts: ArrayLike) -> Hashes:
-    """The hash [N] of contexts [N, width] of token ids. `TokenOutOfRange` for an id outside 0 to 2^32 - 1."""
-    ids = np.asarray(contexts, dtype=np.int64)
+def in_range(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`ids` if all of them are 0 to 2^32 - 1. Raises `TokenOutOfRange`."""
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < 2**32:
         raise TokenOutOfRange(f"token id {int(ids.min()) if ids.min() < 0 else int(ids.max())} is outside 0 to 2^32 - 1", fix="ids of a model's vocabulary")
+    return ids
+
+
+def context_hashes(contexts: ArrayLike) -> Hashes:
+    """The hash [N] of contexts [N, width] of token ids. `TokenOutOfRange` for an id outside 0 to 2^32 - 1."""
+    ids = in_range(np.asarray(contexts, dtype=np.int64))
     out = np.full(ids.shape[0], 0xCBF29CE484222325, np.uint64)
     for column in ids.T.astype(np.uint64):
         for shift in (0, 8, 16, 24):
@@ -135,14 +140,21 @@ class Detection:
 def scored(tokens: Sequence[int], width: int, before: Sequence[int] = ()) -> tuple[Hashes, NDArray[np.int64]]:
     """What a detector looks at: hashes of contexts [N], each once, and the token after each, its first time.
 
-    `before` are tokens that are context alone. Raises `TokenOutOfRange`.
+    `before` are tokens that are context alone. Raises `TokenOutOfRange`, and `UsageError` for what is no list of ids.
     """
-    ids = np.asarray([*before[max(0, len(before) - width) :], *tokens], dtype=np.int64)
+    ids = np.concatenate([token_list(before)[max(0, len(before) - width) :], token_list(tokens)])
     after = ids[width:]
-    context_hashes(after[:, None])  # the last token is no context, and its id must be one too
     hashes = windows(ids.tolist(), width)[: len(after)]
     first = np.sort(np.unique(hashes, return_index=True)[1])
     return hashes[first], after[first]
+
+
+def token_list(tokens: Sequence[int]) -> NDArray[np.int64]:
+    """A text's token ids, [N]."""
+    ids = np.asarray(tokens)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise UsageError(f"a detector reads a list of token ids, found {type(tokens).__name__}", fix="detect(sample.tokens), or vocabulary.encode(text)")
+    return in_range(ids.astype(np.int64))
 
 
 def binomial_detection(hits: int, n: int, chance: float, tokens: int) -> Detection:

@@ -12,7 +12,8 @@ Math      c the last `width` generated tokens, u_i = U(key, c, i, 2) (core/keyed
 Shapes    logits [B, V] nats; key, width scalar; returns token ids [B].
 Neutral   none
 Edges     a forbidden token has no key; V = 1 gives token 0. Only temperature 0 and rows of one token carry no mark.
-Errors    InvalidLogits for a row with NaN or nothing finite; OutOfRange; TokenOutOfRange for a negative id.
+Errors    InvalidLogits for a row with NaN or nothing finite; OutOfRange; TokenOutOfRange for a negative id; UsageError for a text
+          that `detect` is to read and is no list of ids.
 Cost      O(V) hashes and two logarithms a token; `detect` O(N), with no pass over the vocabulary.
 Claims    law (over keys), batch, fork. Not history, and not deterministic: ordinary draws remain.
 Source    Aaronson 2022, "My AI safety lecture for UT effective altruism" (his r_i^(1/p_i) has the same maximum).
@@ -56,7 +57,7 @@ class GumbelWatermark(KeyedChooser):
     def detect(self, tokens: Sequence[int]) -> Detection:
         """How much of the mark is in generated `tokens`. Needs neither the model nor the prompt."""
         hashes, after = scored(tokens, self.width)
-        score = float(-np.log1p(-uniforms(self.key, hashes, after, GUMBEL_WATERMARK)).sum())
+        score = float((-np.log1p(-uniforms(self.key, hashes, after, GUMBEL_WATERMARK))).sum())
         return Detection(score, gamma_tail(score, len(after)), len(after))
 
 

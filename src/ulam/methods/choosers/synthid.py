@@ -13,13 +13,15 @@ Math      c the last `width` generated tokens, g_l(i) = 1 if U(key, c, i, 3 + l)
 Shapes    logits [B, V] nats; key, layers, width scalar; returns token ids [B].
 Neutral   none
 Edges     -inf never enters q and is never drawn; V = 1 gives token 0. A row of one token carries no mark.
-Errors    InvalidLogits for a row with NaN or nothing finite; OutOfRange; TokenOutOfRange for a negative id.
+Errors    InvalidLogits for a row with NaN or nothing finite; OutOfRange; TokenOutOfRange for a negative id; UsageError for a text
+          that `detect` is to read and is no list of ids.
 Cost      O(layers n) hashes, n the tokens of the row; `detect` O(layers N). A truncation before it makes it cheap.
 Claims    law (over keys), shrinks, batch, fork
 Source    Dathathri et al. 2024, "Scalable watermarking for identifying large language model outputs", Nature 634, 818-823
           (two leaves a layer, the non-distortionary case; its mean score, whose law is exact; weighted scores see more).
-Elsewhere transformers `SynthIDTextWatermarkingConfig`: a list of keys, bits from a table, contexts of prompt and text that are forgotten after
-          1024 steps; a processor, so that the row stays a row and masked tokens become the least finite number. Keys do not carry over.
+Elsewhere transformers `SynthIDTextWatermarkingConfig`: a list of keys, bits from a table; the context of the first tokens is filled up with
+          zeros, so that they are marked too, and contexts are forgotten after 1024 steps; a processor, so that the row stays a row
+          and masked tokens become the least finite number. Keys do not carry over.
 """
 
 from __future__ import annotations
