@@ -100,6 +100,21 @@ def test_force_tokens(question: tuple[Rows, History], at: int, data: st.DataObje
     assert_allows("force_tokens", question, reference.force_tokens(len(row), past.position, tokens, at), tokens=tokens, at=at)
 
 
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("force_tokens([1], at=18446744073709551615)", {0, 1, 2}),
+        ("no_repeat_ngram(2, window=18446744073709551615)", {1, 2}),
+        ("suppress_at_start([1], until=9223372036854775807)", {0, 2}),
+        ("min_tokens=9223372036854775807", {0, 1}),
+    ],
+)
+def test_the_largest_numbers(text: str, allowed: set[int]) -> None:
+    (stage,) = Recipe(text).transforms
+    found = stage(np.zeros((1, 3)), Context([History((0,), (0,))], letters(3, (2,))))
+    assert set(np.flatnonzero(found[0] == 0).tolist()) == allowed
+
+
 @given(st.lists(st.integers(0, 2), max_size=30), st.integers(1, 4), st.sampled_from(["all", 1, 2, 3, 5, 8]), scopes, st.integers(0, 30))
 def test_what_no_repeat_ngram_carries_is_its_history(text: list[int], n: int, window: int | str, scope: Any, begin: int) -> None:
     """Step by step over a long text, where n-grams come again and leave the window."""

@@ -41,11 +41,12 @@ class ForceTokens(Constraint):
     def allowed(self, z: Array, context: Context) -> Array:
         width = int(z.shape[-1])
         ids = ids_in(self, "tokens", self.tokens, width)
-        place = positions(z, context) - self.at
+        place = [int(position) - self.at for position in positions(z, context)]
         mask = np.ones((len(place), width), dtype=np.bool_)
-        for b in np.flatnonzero((place >= 0) & (place < len(ids))):
-            mask[b] = False
-            mask[b, ids[place[b]]] = True
+        for b, i in enumerate(place):
+            if 0 <= i < len(ids):
+                mask[b] = False
+                mask[b, ids[i]] = True
         return like(z, mask, namespace(z).bool)
 
 
