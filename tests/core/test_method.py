@@ -11,7 +11,7 @@ import torch
 
 from ulam.core.arrays import Array, column
 from ulam.core.context import Context, History
-from ulam.core.errors import NeedsTokenizer, OutOfRange, TokenOutOfRange
+from ulam.core.errors import NeedsTokenizer, OutOfRange, TokenOutOfRange, UsageError
 from ulam.core.method import Transform, host, snake, stack, stack_key
 from ulam.core.parameter import parameter
 from ulam.core.vocabulary import Vocabulary
@@ -97,6 +97,18 @@ def test_stacking_keeps_equal_stages_and_makes_arrays_of_others() -> None:
     assert both.by.tolist() == [2.0, 4.0]  # type: ignore[attr-defined]
     assert both.last.tolist() == [3, 5]  # type: ignore[attr-defined]
     assert both.take(np.array([1])).by.tolist() == [4.0]  # type: ignore[attr-defined]
+
+
+def test_numbers_of_rows_are_as_many_as_the_rows() -> None:
+    for count in (0, 1, 3):
+        with pytest.raises(UsageError, match=f"scale has {count} numbers for 2 rows") as caught:
+            Scale(np.full(count, 2.0))(Z[:2], Context())  # type: ignore[arg-type]
+        assert caught.value.fix
+    assert Scale(np.zeros(0))(Z[:0], Context()).shape == (0, Z.shape[1])  # type: ignore[arg-type]
+
+
+def test_a_stack_can_be_shown() -> None:
+    assert str(stack([Scale(2, 3), Scale(4, 5)])) == "scale([2, 4], last=[3, 5])"
 
 
 def test_what_must_agree_to_be_stacked() -> None:

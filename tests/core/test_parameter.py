@@ -27,7 +27,14 @@ class Sample(Transform):
     map: Any = parameter(dict, "(-inf, inf)", default=(), help="a map")
 
 
+@dataclass(frozen=True)
+class Listed(Transform):
+    tokens: Any = parameter(list, default=(), help="a list")
+    key: int = parameter(int, "[0, 2^64)", default=0, fixed=True, help="64 bits")
+
+
 P, RATE, K, ON, FLAG, MAP = parameters(Sample)
+LIST, KEY = parameters(Listed)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +109,12 @@ def test_values_in_their_normal_form(p: Parameter, value: Any, normal: Any) -> N
         (FLAG, 1, "sample: flag=1 is not true or false"),
         (FLAG, "true", 'sample: flag="true" is not true or false'),
         (MAP, 3, "is not a map from tokens to numbers"),
+        (MAP, np.array(3), "is not a map from tokens to numbers"),
+        (LIST, {1: 2}, "sample=dict is not a list"),
+        (LIST, np.array(3), "sample=3 is not a list"),
+        (KEY, 2**64, "sample: key=1.8446744073709552e19 is outside"),
+        (P, np.array(0.5), r"sample is an array of shape \[\]"),
+        (P, np.array([[0.5, 0.5]]), r"sample is an array of shape \[1, 2\]"),
         (MAP, {1.5: 1}, "is not a token"),
         (MAP, {True: 1}, "is not a token"),
         (MAP, {-1: 1}, "is not a token"),

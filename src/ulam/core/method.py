@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .arrays import Array, as_logits, keep, like, log_softmax, namespace, take_rows, to_numpy
 from .context import Context, History
-from .errors import OutOfRange, UsageError
+from .errors import OutOfRange, UlamError, UsageError
 from .noise import Address, Noise, Purpose
 from .parameter import Parameter, parameters
 from .schedule import Schedule
@@ -55,7 +55,8 @@ class Stage:
 
     def written(self) -> list[tuple[Parameter, Any]]:
         """The parameters that are not at their default, with their values."""
-        return [(p, getattr(self, p.name)) for p in parameters(self) if p.required or getattr(self, p.name) != p.default]
+        values = [(p, getattr(self, p.name)) for p in parameters(self)]
+        return [(p, value) for p, value in values if p.required or isinstance(value, np.ndarray) or value != p.default]
 
     def __str__(self) -> str:
         """The stage as recipe text, defaults left out."""
@@ -71,10 +72,14 @@ class Stage:
         found: dict[str, Any] = {}
         for p in parameters(self):
             value = getattr(self, p.name)
-            if p.kind is dict:
-                found[p.name] = [(ids_of(p.items, key, vocabulary), number) for key, number in value]
-            elif p.kind is list and p.items != "text":
-                found[p.name] = [ids_of(p.items, each, vocabulary) for each in value]
+            try:
+                if p.kind is dict:
+                    found[p.name] = [(ids_of(p.items, key, vocabulary), number) for key, number in value]
+                elif p.kind is list and p.items != "text":
+                    found[p.name] = [ids_of(p.items, each, vocabulary) for each in value]
+            except UlamError as error:
+                error.stage, error.parameter = self.name, p.name
+                raise
         return cast(S, dataclasses.replace(cast(Any, self), **found)) if found else self
 
     def init(self, history: History) -> Any:
@@ -138,9 +143,11 @@ def ids_of(items: str, value: Any, vocabulary: Vocabulary) -> int | tuple[int, .
 
 
 def printed(p: Parameter, value: Any) -> str:
-    """A parameter's value as recipe text; pairs are a map again, words have no quotes."""
+    """A parameter's value as recipe text; pairs are a map again, words have no quotes. Numbers of many rows, which no recipe has, are a list."""
     if p.kind is dict:
         return print_value(dict(value))
+    if isinstance(value, np.ndarray):
+        return print_value(value.tolist())
     return print_value(Word(value) if isinstance(value, str) else value)
 
 
@@ -177,6 +184,12 @@ class Transform(Stage):
             return self.settled(z, context)(z, context)
         if context.rows and len(context.rows) != rows:
             raise UsageError(f"{self.name}: {rows} rows of logits and {len(context.rows)} histories", stage=self.name, fix="one history a row, or none at all")
+        for p in parameters(self):
+            value: Any = getattr(self, p.name)
+            numbers = len(cast(Any, value)) if isinstance(value, np.ndarray) else rows
+            if numbers != rows:
+                what = f"{p.at(self.name)} has {numbers} numbers for {rows} rows of logits"
+                raise UsageError(what, stage=self.name, parameter=p.name, fix="a number, or an array [B] of one a row")
         active = ~self.neutral(rows)
         if (width == 1 and self.kind == "transform") or not active.any():
             return z

@@ -127,9 +127,14 @@ class Parameter:
 
     def check(self, value: Any, stage: str) -> Any:
         """`value` in its normal form. Raises `OutOfRange`, naming the stage, the range and the nearest right value."""
-        if isinstance(value, np.ndarray) and not self.scalar:
-            return np.asarray([self.check(each, stage) for each in cast(list[Any], value.tolist())])
-        word = str(value.name) if isinstance(value, Word) else cast(Any, value)
+        if isinstance(value, np.ndarray):
+            shape, value = list(cast(Any, value).shape), value.tolist()
+            if not self.scalar and len(shape) != 1:
+                what = f"{self.at(stage)} is an array of shape {shape}"
+                raise OutOfRange(what, stage=stage, parameter=self.name, fix="a number, or an array [B] of one a row")
+            if not self.scalar:
+                return np.asarray([self.check(each, stage) for each in value])
+        word = str(value.name) if isinstance(value, Word) else value
         if isinstance(word, str) and self.words:
             if word in self.words:
                 return word
@@ -166,7 +171,9 @@ class Parameter:
                 hint += f". To switch it off: {print_value(self.neutral)}"
             if self.range.text == "[0, 1]" and 1 < number <= 100:
                 hint += f". For {print_value(number)} % write {self.at(stage)}={print_value(number / 100)}"
-            raise OutOfRange(f"{self.at(stage)}={print_value(number)} is outside {self.range.text}{hint}", stage=stage, parameter=self.name)
+            # an integer of too many bits counts as infinite, which says nothing where the range has an end
+            shown = print_value(number if math.isinf(self.range.high) else as_float(value))
+            raise OutOfRange(f"{self.at(stage)}={shown} is outside {self.range.text}{hint}", stage=stage, parameter=self.name)
         return number
 
     def scheduled(self, value: Call, stage: str) -> Schedule:
@@ -180,7 +187,7 @@ class Parameter:
 
     def listed(self, value: Any, stage: str) -> tuple[Item, ...]:
         """A list in its normal form, in the order in which it was given."""
-        if isinstance(value, (str, Word)) or not isinstance(value, Iterable):
+        if isinstance(value, (str, Word, dict)) or not isinstance(value, Iterable):
             raise self.wrong(value, stage, f"a list: [{EXAMPLES[self.items]}]")
         return tuple(self.item(each, stage) for each in cast(Iterable[Any], value))
 
@@ -217,8 +224,9 @@ class Parameter:
             number = as_float(each)
             if self.range is not None and (math.isnan(number) or number not in self.range):
                 shown = print_value(token if not isinstance(token, tuple) else list(token))
+                ban = "ban_words" if self.items == "sequence" else "ban_tokens"
                 what = f"{stage}: {self.name}[{shown}]={print_value(number)} is not finite; -100 all but forbids a token"
-                raise OutOfRange(what, stage=stage, parameter=self.name)
+                raise OutOfRange(what, stage=stage, parameter=self.name, fix=f"{ban}=[{shown}]" if number < 0 else None)
             if token in out:
                 raise OutOfRange(f"{stage}: {self.items} {print_value(token)} stands twice in {self.name}", stage=stage, parameter=self.name)
             out[token] = number

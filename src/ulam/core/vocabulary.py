@@ -67,7 +67,8 @@ class Vocabulary:
             special = [i for i, name in self.names.items() if name == token]
             ids = special or self.encode(token)
             if len(ids) != 1:
-                raise NeedsTokenizer(f"{token!r} is {len(ids)} tokens here ({ids}), not one", fix="name one token by its id or its exact text")
+                fix = "name one token by its id or its exact text; sequence_bias and ban_words take several"
+                raise NeedsTokenizer(f"{token!r} is {len(ids)} tokens here ({ids}), not one", fix=fix)
             return ids[0]
         return self.check(token)
 

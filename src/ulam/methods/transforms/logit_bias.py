@@ -27,10 +27,9 @@ import numpy as np
 from ...core.arrays import Array, like
 from ...core.claims import BASE, Case
 from ...core.context import Context
-from ...core.errors import NeedsTokenizer, TokenOutOfRange
+from ...core.masks import ids_in
 from ...core.method import Transform
 from ...core.parameter import parameter
-from ...core.values import print_value
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,9 @@ class LogitBias(Transform):
     map: Any = parameter(dict, "(-inf, inf)", neutral={}, unit="nats", help="what is added, by token")
 
     def apply(self, z: Array, context: Context) -> Array:
-        width = z.shape[-1]
-        bias = np.zeros(width)
-        for token, value in self.map:
-            if not isinstance(token, int):
-                raise NeedsTokenizer(
-                    f"{self.name}: {print_value(token)} is no id, and no vocabulary is bound",
-                    stage=self.name,
-                    parameter="map",
-                    fix="give token ids: logit_bias({50256: -5})",
-                )
-            if token >= width:
-                raise TokenOutOfRange(
-                    f"{self.name}: token id {token} is outside 0 to {width - 1} (V = {width})",
-                    stage=self.name,
-                    parameter="map",
-                    fix="use ids of this model's vocabulary",
-                )
-            bias[token] = np.clip(value, -1e30, 1e30)
+        bias = np.zeros(int(z.shape[-1]))
+        tokens, values = zip(*self.map, strict=True)
+        bias[ids_in(self, "map", tokens, len(bias))] = np.clip(values, -1e30, 1e30)
         return z + like(z, bias)
 
 
