@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ulam
 from ulam.core.context import Context, History
@@ -40,6 +42,19 @@ def schedule(text: str) -> Schedule:
 def test_values_by_hand(text: str, at: dict[int, float]) -> None:
     assert {t: schedule(text).at(t) for t in at} == {t: pytest.approx(value, abs=1e-9) for t, value in at.items()}
     assert all(schedule(text).at(t) == value for t, value in at.items() if t in (0, 100, 400, 200, 10**6))  # the ends are reached exactly
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine", "geometric"])
+@given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3), st.integers(1, 1000))
+def test_a_schedule_begins_and_ends_with_its_numbers_to_the_bit(kind: str, a: float, b: float, over: int) -> None:
+    """A neutral end is neutral only if it is met exactly."""
+    found = schedule(f"{kind}({a!r}, {b!r}, over={over})")
+    assert (found.at(0), found.at(over)) == (a, b)
+
+
+@given(st.floats(0, 1e3), st.floats(0, 1e3))
+def test_a_flat_row_has_the_high_end_to_the_bit(low: float, high: float) -> None:
+    assert schedule(f"entropy({low!r}, {high!r}, exponent=0)").of_rows(ROW, Context()).tolist() == [high]
 
 
 def test_entropy_by_hand() -> None:

@@ -10,8 +10,11 @@ import pytest
 
 from ulam.core.context import Context, History
 from ulam.core.errors import NeedsTokenizer, OutOfRange, TokenOutOfRange
+from ulam.core.schedule import schedule_of
+from ulam.core.values import Call
 from ulam.core.vocabulary import Vocabulary
 from ulam.methods import find
+from ulam.recipe import Recipe
 
 INF = math.inf
 
@@ -160,6 +163,25 @@ def test_a_fade_and_a_slope_may_stand_in_different_rows() -> None:
     assert both(np.array([[3.0, 3.0]] * 2), Context([past, past])).tolist() == [[2.0, 2.0], [3.0, 2.0]]
 
 
+def test_schedules_are_compared_over_all_their_numbers() -> None:
+    """The ends of two schedules are not reached together: a fade and a slope, or a floor and its mass, may meet in between."""
+    for parameters in ({"fade": "steps({0: 0, 9: 3})", "slope": "steps({0: 0.5, 99: 1})"}, {"fade": "linear(3, 0, over=9)", "slope": "linear(1, 0, over=9)"}):
+        with pytest.raises(OutOfRange, match="fade and slope exclude each other"):
+            Recipe(f"repetition_penalty(1.2, window=4, fade={parameters['fade']}, slope={parameters['slope']})")
+    with pytest.raises(OutOfRange, match="is above p"):
+        Recipe("top_p_decay(linear(0.2, 0.9, over=100), floor=linear(0.1, 0.8, over=1))")
+    with pytest.raises(OutOfRange, match="is above p"):  # row 0 has its floor at the last step too
+        stage("top_p_decay", schedule_of(Call("linear", (0.9, 0.2, 10), ()), "top_p_decay", "p"), floor=np.array([0.5, 0.1]))
+    assert len(Recipe("top_p_decay(linear(0.95, 0.5, over=9), floor=linear(0.5, 0.1, over=99))").transforms) == 1
+
+
+def test_a_history_of_another_model_is_told_so() -> None:
+    for name in ("presence_penalty", "repetition_penalty", "dry"):
+        with pytest.raises(TokenOutOfRange, match="token id 7 of the history") as caught:
+            run(name, [0.0, 0.0], 1.5, past=History([7, 7, 7, 7]), scope="all")
+        assert caught.value.fix
+
+
 def test_a_negative_window_is_told_what_is_off_and_what_is_all() -> None:
     with pytest.raises(OutOfRange, match=r"window=-1 is outside \[0, inf\). Nearest allowed value: 0 \(neutral"):
         stage("presence_penalty", 1, window=-1)
@@ -174,11 +196,14 @@ def test_a_bias_by_text_needs_a_vocabulary() -> None:
     unbound = stage("logit_bias", {" cat": 2.5})
     with pytest.raises(NeedsTokenizer, match=r'logit_bias: " cat" is no id') as caught:
         unbound(np.zeros((1, 3)))
-    assert "logit_bias({50256: -5})" in str(caught.value)
+    assert "recipe.bind(vocabulary)" in str(caught.value)
     vocabulary = Vocabulary([b"a", b" cat", b"b"], encode=lambda text: [1] if text == " cat" else [0, 2])
     assert unbound.bind(vocabulary)(np.zeros((1, 3))).tolist() == [[0.0, 2.5, 0.0]]
-    with pytest.raises(NeedsTokenizer, match=r"is 2 tokens here \(\[0, 2\]\), not one"):
+    with pytest.raises(NeedsTokenizer, match=r"is 2 tokens here \(\[0, 2\]\), not one") as caught:
         stage("logit_bias", {"ab": 1}).bind(vocabulary)
+    assert "stage logit_bias" in str(caught.value)
+    assert "sequence_bias" in str(caught.value)
+    assert caught.value.parameter == "map"
 
 
 def test_a_bias_beyond_the_vocabulary_names_it() -> None:
@@ -190,6 +215,10 @@ def test_an_infinite_bias_is_refused() -> None:
     for x in (-INF, INF, math.nan):
         with pytest.raises(OutOfRange, match=r"map\[1\].*is not finite"):
             stage("logit_bias", {1: x})
+    with pytest.raises(OutOfRange, match=r"fix: ban_tokens=\[1\]$"):
+        stage("logit_bias", {1: -INF})
+    with pytest.raises(OutOfRange, match=r"fix: ban_words=\[\[1, 2\]\]$"):
+        stage("sequence_bias", {(1, 2): -INF})
 
 
 # ---- as text

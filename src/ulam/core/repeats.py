@@ -125,4 +125,5 @@ class Repeats(Transform):
 
     def check(self, outside: list[int], width: int, row: int) -> None:
         if outside:
-            raise TokenOutOfRange(f"{self.name}: token id {outside[0]} of the history is outside 0 to {width - 1}", stage=self.name, row=row)
+            what = f"{self.name}: token id {outside[0]} of the history is outside 0 to {width - 1}"
+            raise TokenOutOfRange(what, stage=self.name, row=row, fix="a history of this model's tokens")

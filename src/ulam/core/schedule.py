@@ -3,7 +3,7 @@
     temperature=linear(1.2, 0.7, over=100)    cosine(a, b, over=n)    geometric(a, b, over=n)
     dry(steps({0: 0, 200: 0.8}))              min_p=entropy(0.2, 0.02, exponent=1)
 
-t is the number of generated tokens. linear: a + (b - a) s with s = min(t/n, 1); cosine: b + (a - b)(1 + cos(pi s))/2;
+t is the number of generated tokens. linear: a + (b - a) s with s = min(t/n, 1); cosine: a + (b - a)(1 - cos(pi s))/2;
 geometric: a (b/a)^s; steps: the value of the largest key <= t; entropy: low + (high - low) r^exponent with r = H / ln k, H the entropy of
 the row as it enters the stage and k its number of tokens (k <= 1 gives low; exponent 0 gives high).
 """
@@ -79,7 +79,7 @@ class Schedule(Call):
 
 FORMS: dict[str, Callable[[float, float, float], float]] = {
     "linear": lambda a, b, s: a + (b - a) * s,
-    "cosine": lambda a, b, s: b + (a - b) * (1 + math.cos(math.pi * s)) / 2,
+    "cosine": lambda a, b, s: a + (b - a) * (1 - math.cos(math.pi * s)) / 2,
     "geometric": lambda a, b, s: a * (b / a) ** s,
 }
 
@@ -88,7 +88,8 @@ def entropy_values(z: Array, low: float, high: float, exponent: float) -> NDArra
     count = to_numpy(support(z)).sum(axis=-1)
     bits = to_numpy(entropy(log_softmax(z)))[:, 0].astype(np.float64)
     share = np.clip(np.divide(bits, np.log(np.maximum(count, 2))), 0.0, 1.0) ** exponent  # 0^0 = 1
-    return np.where(count > 1, low + (high - low) * share, low)
+    value = np.where(share == 1, high, low + (high - low) * share)  # the sum need not be high to the bit
+    return np.where(count > 1, value, low)
 
 
 def schedule_of(call: Call, stage: str, parameter: str) -> Schedule:
@@ -141,3 +142,8 @@ def is_stair(pair: Any) -> bool:
 def extremes(value: Any) -> NDArray[Any]:
     """The numbers that bound a parameter: its own, one a row, or the ends of its schedule. For checks between parameters."""
     return np.asarray(value.ends() if isinstance(value, Schedule) else value)
+
+
+def row_by_row(*values: Any) -> bool:
+    """Whether these are parameters of one number a row each, so that those of a row meet one another and no others."""
+    return all(isinstance(each, np.ndarray) for each in values) and len({each.shape for each in values}) == 1

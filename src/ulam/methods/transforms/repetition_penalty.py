@@ -5,11 +5,12 @@ Math      h the history in scope, newest at distance j = 0, L its length inside 
             j < window                      r_i = r
             the older half, j >= L - L//2   r_i = 1 + (r - 1) slope
             window <= j < window + fade     r_i = 1 + (r - 1) (1 - (j - window) / fade)
-          Then z'_i = z_i / r_i if z_i > 0, else z_i r_i. `on=log_probs` first replaces z by ln softmax z.
+          Then z'_i = z_i / r_i if z_i > 0, else z_i r_i. `on=log_probs` first replaces z by ln softmax z, of tokens outside h too.
 Shapes    logits [B, V] nats; r, window, fade, slope scalar or [B]; window and fade in tokens; returns [B, V].
 Neutral   r = 1, or window = 0
-Edges     z_i = 0 is unchanged; -inf stays. A product is kept within +-1e30, so that no finite logit becomes infinite.
-Errors    OutOfRange for a fade without a finite window, or with a slope; TokenOutOfRange for a history from another model.
+Edges     z_i = 0 is unchanged; -inf stays. A product is kept within +-1e30, so that no finite logit becomes infinite; r_i counts as
+          at least 1e-30 and at most 1e30.
+Errors    OutOfRange for a fade without a finite window, or that may meet a slope; TokenOutOfRange for a history from another model.
 Cost      O(V), and O(window + fade) for a finite window; counts of the whole history are carried on, made anew in O(L)
 Claims    base without history and shift, relabel. On logits a constant added to the row changes the law: a model that returns
           log-probabilities gives another law than one that returns logits. `on=log_probs` does not depend on it.
@@ -35,7 +36,7 @@ from ...core.context import Context, Scope
 from ...core.errors import OutOfRange
 from ...core.parameter import parameter
 from ...core.repeats import Repeats
-from ...core.schedule import extremes
+from ...core.schedule import extremes, row_by_row
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class RepetitionPenalty(Repeats):
     def __post_init__(self) -> None:
         super().__post_init__()
         fades, slopes = extremes(self.fade) > 0, extremes(self.slope) != 1
-        together = fades & slopes if fades.shape == slopes.shape else fades.any() & slopes.any()
+        together = fades & slopes if row_by_row(self.fade, self.slope) else fades.any() & slopes.any()
         if np.any(together):
             raise OutOfRange(f"{self.name}: fade and slope exclude each other", stage=self.name, parameter="slope", fix="leave out one of them")
 

@@ -7,8 +7,8 @@ Shapes    logits [B, V] nats; p, decay, floor scalar or [B], probabilities; rese
 Neutral   p = 1 with decay = 1
 Edges     the prompt never counts. p_t = 1 leaves the row as it is, p_t = 0 keeps one token. Without a vocabulary the texts of the
           default have no effect: then only the length decays the nucleus.
-Errors    OutOfRange outside [0, 1], (0, 1], and for floor > p; NeedsTokenizer for a text or a word of another list than the default
-          that no vocabulary has turned into ids.
+Errors    OutOfRange outside [0, 1], (0, 1], and for a floor that may be above p; NeedsTokenizer for a text or a word of another list
+          than the default that no vocabulary has turned into ids.
 Cost      O(V log V): one sort. t is carried on from token to token.
 Claims    base without history, order, argmax, relabel, monotone (the kept set grows with p), ratios.
 Source    Lee, Ping, Xu, Patwary, Fung, Shoeybi, Catanzaro 2022, "Factuality enhanced language models for open-ended text
@@ -32,7 +32,7 @@ from ...core.context import Context, History
 from ...core.errors import NeedsTokenizer, OutOfRange
 from ...core.method import Transform
 from ...core.parameter import parameter
-from ...core.schedule import extremes
+from ...core.schedule import extremes, row_by_row
 from ...core.texts import spread
 from ...core.values import print_value
 from ...core.vocabulary import Vocabulary
@@ -52,7 +52,7 @@ class TopPDecay(Transform):
     def __post_init__(self) -> None:
         super().__post_init__()
         floor, p = extremes(self.floor), extremes(self.p)
-        if np.any(floor > p) if floor.shape == p.shape else np.max(floor) > np.min(p):
+        if np.any(floor > p) if row_by_row(self.floor, self.p) else floor.max(initial=0) > p.min(initial=1):
             raise OutOfRange(f"{self.name}: floor={self.floor} is above p={self.p}", stage=self.name, parameter="floor", fix="a floor of at most p")
 
     def bind(self, vocabulary: Vocabulary) -> TopPDecay:
