@@ -12,8 +12,8 @@ Claims    base, order, argmax, relabel, monotone (the kept set shrinks as e grow
           temperature.
 Source    Hewitt, Manning, Liang 2022, "Truncation sampling as language model desmoothing", arXiv 2210.15191, with e in
           3e-4 to 9e-4.
-Elsewhere transformers `epsilon_cutoff`: the same value and rule, but where e is above max p every token tied with the maximum stays,
-          and 0 is an error. text-generation-webui: the value is in units of 1e-4.
+Elsewhere transformers `epsilon_cutoff`: the same value and rule, but where e is above max p every token tied with the maximum stays;
+          0 or less, or 1 and more, switches it off without a word. text-generation-webui: the value is in units of 1e-4.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Claims    base, order, argmax, relabel, monotone (the kept set shrinks as e grow
 Source    Hewitt, Manning, Liang 2022, "Truncation sampling as language model desmoothing", arXiv 2210.15191, with e in
           3e-4 to 4e-3 and alpha = sqrt(e).
 Elsewhere transformers `eta_cutoff`: the same rule, with e rounded to float32; its text writes sqrt(e exp(-H)), its code computes
-          sqrt(e) exp(-H); 0 is an error. text-generation-webui: the value is in units of 1e-4.
+          sqrt(e) exp(-H); 0 or less, or 1 and more, switches it off without a word. text-generation-webui: the value is in units of 1e-4.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ Errors    OutOfRange; TokenOutOfRange for a negative id; UsageError if a text is
 Cost      O(V) hashes a row; `detect` O(N), with no pass over the vocabulary.
 Claims    identity, shift, shrinks, nonempty, batch, fork, deterministic. Not history, and not relabel: green depends on ids.
 Source    Kirchenbauer, Geiping, Wen, Katz, Miers, Goldstein 2023, "A watermark for large language models", arXiv 2301.10226; contexts
-          scored once: the same and others 2023, "On the reliability of watermarks for large language models", arXiv 2306.04634.
+          scored once: Kirchenbauer, Geiping, Wen and others 2023, "On the reliability of watermarks for large language models",
+          arXiv 2306.04634.
 Elsewhere transformers `watermarking_config`: exactly floor(gamma V) green tokens from a seeded permutation (`lefthash`), or a hash that
           includes the token (`selfhash`); its detector scores every n-gram, unless told to ignore repeats. Keys do not carry over.
 """

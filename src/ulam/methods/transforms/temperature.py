@@ -7,7 +7,7 @@ Shapes    logits [B, V] nats; T scalar or [B], no unit, [0, inf); returns [B, V]
 Neutral   T = 1
 Edges     -inf stays -inf; V = 1 is unchanged; T = 1e6 is uniform over the support up to rounding; T > 0 counts as at least
           1e-37 and at most 1e30. The row is not re-centred: a later stage that acts on the sign of a logit sees the sign
-          it would see in the engines.
+          it would see in the engines, unless max z / T overflows.
 Errors    OutOfRange for a negative, infinite or NaN T; the message names the neutral value.
 Cost      O(V), one pass after the maximum.
 Claims    base, order, argmax, relabel, monotone (entropy grows with T), scale_free
