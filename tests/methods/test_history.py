@@ -197,6 +197,15 @@ def test_dry(question: tuple[Rows, History, str, list[int]], multiplier: float, 
     assert close(found, reference.dry(row.tolist(), tokens, multiplier, base, allowed, window, breakers))
 
 
+@pytest.mark.parametrize(
+    ("multiplier", "base", "length", "penalty"),
+    [(1e-300, 10.0, 311, 1e9), (5e-324, 10.0, 331, 4.940656458412465e5), (1e-300, 1e200, 4, 1e30), (1e-300, 1e300, 3, 1.0), (0.8, 10.0, 1000, 1e30)],
+)
+def test_dry_overflows_no_earlier_than_its_penalty(multiplier: float, base: float, length: int, penalty: float) -> None:
+    found = applied("dry", np.zeros(3), History([1] * (length + 1)), multiplier=multiplier, base=base, breakers=[])
+    assert found == [0, pytest.approx(-penalty, rel=1e-12), 0]
+
+
 @given(questions(), st.sampled_from([0.0, 0.5, 0.9, 1.0]), st.sampled_from([0.5, 0.9, 1.0]), st.sampled_from([0.0, 0.3, 1.0]), st.lists(st.integers(0, 2)))
 def test_top_p_decay(question: tuple[Rows, History, str, list[int]], p: float, decay: float, share: float, reset: list[int]) -> None:
     row, past, _, _ = question

@@ -1,55 +1,57 @@
-"""Suffixes: where a history has said before what it says at its end, kept from token to token."""
+"""Suffixes: how far a history repeats itself at its end, at every distance, kept from token to token."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-GRAM = 4
-"""Longest run of tokens by which earlier places are looked up: longer ones are hardly rarer, and cost memory."""
+import numpy as np
+from numpy.typing import NDArray
 
 
-@dataclass
+@dataclass(frozen=True)
 class Suffixes:
-    """The tokens of a history, and the places after which the same tokens stand as at its end.
+    """A history and how many of its last tokens also stand so many tokens earlier. A value, so that a fork copies nothing.
 
-    A place is a number of tokens from the start. Only agreements of at least `gram` tokens are kept, so a token costs the
-    number of earlier places of the newest `gram` tokens, no more of them than lie within `reach`.
+    A token costs one pass over the arrays, whatever repeats.
 
-    gram     shortest agreement that is kept, at least 1
-    reach    how far back to look, in tokens; None for all of it
-    agree    by place, how many tokens before it are those at the end
+    tokens   [L] ids, the newest first
+    agree    [L] at i: how many of the newest tokens stand i + 1 tokens earlier too, in their order. What followed there is
+             `tokens[i]`
+    reach    how many of the newest tokens to remember; None for all
     """
 
-    gram: int
+    tokens: NDArray[np.int64]
+    agree: NDArray[np.int64]
     reach: int | None = None
-    tokens: list[int] = field(default_factory=list[int])
-    newest: dict[tuple[int, ...], int] = field(default_factory=dict[tuple[int, ...], int])
-    before: list[int] = field(default_factory=lambda: [0])
-    agree: dict[int, int] = field(default_factory=dict[int, int])
 
-    def add(self, token: int) -> None:
-        """One more token."""
-        self.tokens.append(token)
-        end, found = len(self.tokens), dict[int, int]()
-        key = tuple(self.tokens[-self.gram :])
-        place = self.newest.get(key, 0) if end >= self.gram else 0
-        self.before.append(place)
-        if end >= self.gram:
-            self.newest[key] = end
-        oldest = 0 if self.reach is None else max(end - self.reach, 0)
-        while place > oldest:
-            # what agreed a token ago agrees once more; what did not was a token short of the gram
-            found[place] = self.agree.get(place - 1, self.gram - 1) + 1
-            place = self.before[place]
-        self.agree = found
+    @classmethod
+    def of(cls, tokens: Sequence[int], reach: int | None = None) -> Suffixes:
+        """After these tokens, oldest first."""
+        newest_first = np.array(tokens, np.int64)[::-1][:reach]
+        return cls(newest_first, np.array([*agreements(newest_first.tolist())[1:], 0][: len(newest_first)], np.int64), reach)
 
-    def followers(self, window: int) -> Iterator[tuple[int, int]]:
-        """The token that came after each place, and how many tokens agree there, inside the newest `window` tokens."""
-        first = max(len(self.tokens) - window, 0)
-        for place, length in self.agree.items():
-            if place > first:
-                yield self.tokens[place], min(length, place - first)
+    def add(self, token: int) -> Suffixes:
+        """One more token: it goes on with what it has followed before, and ends the rest."""
+        agree = np.where(self.tokens == token, self.agree + 1, 0)
+        return Suffixes(np.append(token, self.tokens)[: self.reach], np.append(agree, 0)[: self.reach], self.reach)
 
-    def copy(self) -> Suffixes:
-        return Suffixes(self.gram, self.reach, self.tokens.copy(), self.newest.copy(), self.before.copy(), self.agree.copy())
+    def followers(self, window: int, least: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The tokens that followed where at least `least` tokens agree inside the newest `window`, and how many do."""
+        inside = min(window, len(self.tokens)) - 1
+        where = np.flatnonzero(self.agree[: max(inside, 0)] >= least)
+        length = np.minimum(self.agree[where], inside - where)
+        return self.tokens[where][length >= least], length[length >= least]
+
+
+def agreements(tokens: list[int]) -> list[int]:
+    """At i, how many tokens from place i on are those from the start (the Z function; Main and Lorentz 1984); at 0 all of them."""
+    found, low, high = [len(tokens)] * min(1, len(tokens)), 0, 0
+    for i in range(1, len(tokens)):
+        size = min(high - i, found[i - low]) if i < high else 0
+        while i + size < len(tokens) and tokens[size] == tokens[i + size]:
+            size += 1
+        found.append(size)
+        if i + size > high:
+            low, high = i, i + size
+    return found

@@ -12,8 +12,8 @@ Edges     the two suffixes may overlap. -inf stays; a penalty is clipped to 1e30
           no effect, nor has one of them that a vocabulary cannot spell.
 Errors    OutOfRange; NeedsTokenizer for a text of another list than the default that no vocabulary has turned into ids;
           TokenOutOfRange for a history from another model.
-Cost      O(V), and a token costs the number of earlier places at which its last tokens stand, allowed_length of them but at most
-          four: what repeats is found by the newest tokens and carried on. Anew: the sum of this over the history.
+Cost      O(V + L), a few passes over L numbers whatever the text: how many tokens agree is carried from token to token at every
+          distance. Anew, from a history: the Z algorithm, O(L) of Python.
 Claims    base without history, relabel
 Source    Weidmann 2024, text-generation-webui, pull request 5677; the linear form by pi6am, 2024.
 Elsewhere llama.cpp: the same, `dry_penalty_last_n` 64 here; text breakers also across tokens; the exponent is at most
@@ -23,7 +23,7 @@ Elsewhere llama.cpp: the same, `dry_penalty_last_n` 64 here; text breakers also 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf as INF
 from typing import Any
@@ -37,7 +37,7 @@ from ...core.errors import NeedsTokenizer, TokenOutOfRange, UlamError
 from ...core.method import Transform
 from ...core.parameter import parameter
 from ...core.schedule import extremes
-from ...core.suffixes import GRAM, Suffixes
+from ...core.suffixes import Suffixes
 from ...core.texts import holding
 from ...core.values import print_value
 from ...core.vocabulary import Vocabulary
@@ -45,12 +45,12 @@ from ...core.vocabulary import Vocabulary
 LINES = ("\n", ":", '"', "*")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Said:
-    """What repeats at the end of a history, and for each length of a breaker the place after the newest one."""
+    """What repeats at the end of a history, and for each length of a breaker how many tokens came after the newest one."""
 
     suffixes: Suffixes
-    broken: dict[int, int] = field(default_factory=dict)
+    since: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -94,39 +94,39 @@ class Dry(Transform):
         if self.neutral(1).all():
             return None
         reach = None if isinstance(self.window, str) else int(np.rint(extremes(self.window).max()))
-        state = Said(Suffixes(int(min(np.rint(extremes(self.allowed_length).min()), GRAM)), reach))
-        for token in history.tokens(self.scope, reach).tolist():
-            self.add(state, token)
-        return state
+        tokens = history.tokens(self.scope, reach).tolist()
+        since: dict[int, int] = {}
+        for length, sequences in self.breaks.items():
+            newest = next((end for end in range(len(tokens), length - 1, -1) if tuple(tokens[end - length : end]) in sequences), None)
+            if newest is not None:
+                since[length] = len(tokens) - newest
+        return Said(Suffixes.of(tokens, reach), since)
 
     def advance(self, state: Said, token: int, z: Array) -> Said:
-        if self.scope != "prompt":
-            self.add(state, token)
-        return state
+        if self.scope == "prompt":
+            return state
+        suffixes, since = state.suffixes.add(token), {length: count + 1 for length, count in state.since.items()}
+        for length, sequences in self.breaks.items():
+            if tuple(suffixes.tokens[:length][::-1].tolist()) in sequences:
+                since[length] = 0
+        return Said(suffixes, since)
 
     def fork(self, state: Said | None) -> Said | None:
-        return None if state is None else Said(state.suffixes.copy(), state.broken.copy())
-
-    def add(self, state: Said, token: int) -> None:
-        tokens = state.suffixes.tokens
-        state.suffixes.add(token)
-        for length, sequences in self.breaks.items():
-            if tuple(tokens[-length:]) in sequences:
-                state.broken[length] = len(tokens)
+        return state
 
     def longest(self, state: Said, window: int | str, least: int) -> dict[int, int]:
         """M(t) of every token that is punished."""
         length = len(state.suffixes.tokens)
         inside = length if isinstance(window, str) else min(int(window), length)
-        after = [(length - place, size) for size, place in state.broken.items()]
-        room = min((rest for rest, size in after if rest + size <= inside), default=inside)
-        found: dict[int, int] = {}
-        if room >= least:
-            for token, agree in state.suffixes.followers(inside):
-                if agree >= least:
-                    found[token] = max(found.get(token, 0), min(agree, room))
+        room = min((count for size, count in state.since.items() if count + size <= inside), default=inside)
+        if room < least:
+            return {}
+        tokens, agree = state.suffixes.followers(inside, least)
+        order = np.argsort(-agree, kind="stable")
+        ids, first = np.unique(tokens[order], return_index=True)
+        most = np.minimum(agree[order][first], room)
         singles = self.breaks.get(1, ())
-        return {token: agree for token, agree in found.items() if (token,) not in singles}
+        return {token: size for token, size in zip(ids.tolist(), most.tolist(), strict=True) if (token,) not in singles}
 
     def apply(self, z: Array, context: Context) -> Array:
         rows, width = int(z.shape[0]), int(z.shape[-1])
@@ -136,9 +136,11 @@ class Dry(Transform):
             found = self.longest(context.state(self, b), self.window if isinstance(self.window, str) else int(windows[b]), int(allowed[b]))
             outside = [token for token in found if not 0 <= token < width]
             if outside:
-                raise TokenOutOfRange(f"{self.name}: token id {outside[0]} of the history is outside 0 to {width - 1}", stage=self.name, row=b)
+                what = f"{self.name}: token id {outside[0]} of the history is outside 0 to {width - 1}"
+                raise TokenOutOfRange(what, stage=self.name, row=b, fix="a history of this model's tokens")
             more = np.array([*found.values()], np.float64) - allowed[b]
-            out[b, [*found]] = np.minimum(multiplier[b] * np.power(float(base[b]), more), 1e30)
+            half = np.floor(more / 2)  # two powers, since one may overflow where a tiny multiplier times it is small
+            out[b, [*found]] = np.minimum(multiplier[b] * np.power(float(base[b]), half) * np.power(float(base[b]), more - half), 1e30)
         return z - like(z, out)
 
 
