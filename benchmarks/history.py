@@ -5,7 +5,8 @@
 Every line is one method on one row, after a text of that many tokens in which some are frequent and runs come again. `carried`
 is what a step of a run costs: the stage on the row, and its state advanced by the token. `recounted` is the stage on the same
 row, its state made anew from the history, as before there was one. `stage alone` is the same stage after no token at all: what
-the row itself costs. Medians of the same process, the two kinds of steps taken in turn.
+the row itself costs. Medians of the same process, the two kinds of steps taken in turn. Then `ulam.score` of texts as long, under
+a model that costs next to nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+import ulam
 from ulam.core.context import Context, History
 from ulam.core.noise import Address, PhiloxNoise
 from ulam.methods import find
+from ulam.models.alphabet import alphabet
+from ulam.models.table import IID
 
 STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "presence_penalty": ("presence_penalty", {"a": 0.5, "scope": "all"}),
@@ -73,6 +77,13 @@ def measure(stage: Any, tokens: list[int], steps: int, row: np.ndarray[Any, Any]
     return microseconds(carried), microseconds(recounted), microseconds(alone)
 
 
+def seconds(model: IID, tokens: list[int], recipe: str) -> float:
+    """What `ulam.score` takes: a text of the same token over and over is the worst case of what looks for repetitions."""
+    began = time.perf_counter()
+    ulam.score(model, tokens, recipe)
+    return time.perf_counter() - began
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--length", type=int, default=8192)
@@ -86,6 +97,11 @@ def main() -> None:
     for label, (name, values) in STAGES.items():
         carried, recounted, alone = measure(find(name).stage(**values), tokens, given.steps, row)
         print(f"{label:<30} {carried:>9.0f} {recounted:>10.0f} {recounted / carried:>7.1f} {alone:>12.0f}")
+    print(f"\n{'a text of that length, scored':<30} {'of runs':>9} {'one token':>10}   seconds")
+    model = IID([2.0**-8] * 256, alphabet("".join(chr(0x4E00 + i) for i in range(256))))
+    for recipe in ("temperature=0.9", "presence_penalty=0.5", "dry(0.8, breakers=[])", "no_repeat_ngram=4"):
+        spent = [seconds(model, each, recipe) for each in (text(given.length, 256), [1] * given.length)]
+        print(f"{recipe:<30} {spent[0]:>9.2f} {spent[1]:>10.2f}")
 
 
 if __name__ == "__main__":
