@@ -26,7 +26,7 @@ from ulam.models.checkpoint import Checkpoint, Weights, is_pickle, read_config
 
 def refused(folder: Path) -> ModelError:
     with pytest.raises(ModelError) as error:
-        load(folder)
+        load(folder, backend="builtin")
     assert error.value.what.isprintable()  # no line end, and nothing that a terminal obeys
     assert error.value.fix
     assert error.value.exit_code == 5

@@ -50,8 +50,8 @@ def test_a_built_in_name_wins_over_a_directory(tmp_path: Path, monkeypatch: pyte
         ("~nobody/x", "there is no ~nobody/x"),
         ("./nowhere", r"there is no \./nowhere; nothing is downloaded"),
         ("someone/some-model", r"there is no someone/some-model; nothing is downloaded"),
-        ("model.gguf", r"model\.gguf is a GGUF file; this version of ulam reads Llama-architecture checkpoint directories"),
-        ("http://localhost:8000/v1", r"http://localhost:8000/v1 is a server; this version of ulam reads Llama-architecture checkpoint directories"),
+        ("model.gguf", r"model\.gguf is a GGUF file; this version of ulam reads checkpoint directories"),
+        ("http://localhost:8000/v1", r"http://localhost:8000/v1 is a server; this version of ulam reads checkpoint directories"),
         ("https://example.org", "is a server"),
     ],
 )
@@ -65,7 +65,7 @@ def test_what_cannot_be_loaded(spec: str, words: str) -> None:
 
 
 def test_a_file_is_not_a_directory(tmp_path: Path, tiny_folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"model\.safetensors is a file; this version of ulam reads Llama-architecture checkpoint directories"):
+    with pytest.raises(ModelError, match=r"model\.safetensors is a file; this version of ulam reads checkpoint directories"):
         load(tiny_folder / "model.safetensors")
     with pytest.raises(ModelError, match=r"there is no .*/config\.json"):
         load(tmp_path)

@@ -21,6 +21,7 @@ Elsewhere `LlamaForCausalLM` of transformers: same logits within float32 roundin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -237,3 +238,8 @@ class Llama:
             gate, up = y[:, : self.config.inner], y[:, self.config.inner :]
             x += linear(gate / (1 + np.exp(-gate)) * up, layer.down)  # exp may be inf: such a gate is closed
         return x
+
+
+def open_model(folder: Path, name: str) -> Llama:
+    """The Llama in a checkpoint directory, which errors call `name`. Raises `ModelError`."""
+    return Llama(Checkpoint(folder, name))

@@ -31,11 +31,13 @@ from ..core.values import print_value
 from ..core.vocabulary import Vocabulary
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+INDEX = f"{WEIGHTS}.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-READS = "this version of ulam reads Llama-architecture checkpoint directories"
+READS = "this version of ulam reads checkpoint directories"
 PLAIN = "use a plain Llama checkpoint"
 AGAIN = "save the model again with save_pretrained"
 JSON_LIMIT = 2**28  # bytes; the largest tokenizers take a tenth of it
+SMALL = 2**30  # bytes of weights, beyond which the built-in forward keeps the reader waiting
 
 
 def is_pickle(head: bytes) -> bool:
@@ -49,6 +51,8 @@ def is_pickle(head: bytes) -> bool:
 @contextmanager
 def opened(path: Path, shown: str) -> Iterator[tuple[BinaryIO, int]]:
     """A file that is no pickle, at its start, and its size in bytes. Raises `ModelError`."""
+    if not os.path.isfile(path):
+        raise ModelError(f"there is no {shown}", fix=f"a checkpoint directory has {CONFIG}, {WEIGHTS} and {TOKENIZER}")
     try:
         with path.open("rb") as file:
             if is_pickle(file.read(16)):
@@ -60,6 +64,14 @@ def opened(path: Path, shown: str) -> Iterator[tuple[BinaryIO, int]]:
             yield file, os.fstat(file.fileno()).st_size
     except OSError as error:
         raise ModelError(f"{shown} cannot be read: {error.strerror}", fix="check its permissions") from None
+
+
+def read_small(path: Path, shown: str) -> bytes:
+    """A file of settings or of a tokenizer, whole. Raises `ModelError` if it is missing, a pickle or too large."""
+    with opened(path, shown) as (file, size):
+        if size > JSON_LIMIT:
+            raise ModelError(f"{shown} has {size:,} bytes; at most {JSON_LIMIT:,} are read", fix=AGAIN)
+        return file.read(size)
 
 
 def refuse_pickle(path: Path, shown: str) -> None:
@@ -164,7 +176,7 @@ def read_config(raw: bytes, shown: str) -> Config:
         named = json.dumps(architectures)[:80] if architectures else "none"
         raise ModelError(
             f"{shown} names the architectures {named}; this backend reads Llama-architecture checkpoints only",
-            fix='use a checkpoint whose config.json says "architectures": ["LlamaForCausalLM"]',
+            fix='backend="transformers", or a checkpoint whose config.json says "architectures": ["LlamaForCausalLM"]',
         )
     fields.only("hidden_act", "silu")
     for name in ("attention_bias", "mlp_bias"):
@@ -192,6 +204,21 @@ def read_config(raw: bytes, shown: str) -> Config:
         start=starts[0] if starts else None,
         ends=fields.tokens("eos_token_id", size),
     )
+
+
+def plain_llama(folder: Path, name: str) -> bool:
+    """Whether the built-in forward is meant for a directory: a Llama of a kind that it knows, in one file of at most `SMALL` bytes.
+
+    Weights and tokenizer are not looked into. Raises `ModelError` for a config.json that is missing or no JSON object.
+    """
+    raw, shown = read_small(folder / CONFIG, f"{name}/{CONFIG}"), f"{name}/{CONFIG}"
+    Fields(raw, shown)
+    try:
+        read_config(raw, shown)
+    except ModelError:
+        return False
+    weights = folder / WEIGHTS
+    return os.path.getsize(weights) <= SMALL if os.path.isfile(weights) else not (folder / INDEX).exists()
 
 
 class Weights:
@@ -253,7 +280,7 @@ class Checkpoint:
         """The tensors, whole in memory; nothing is read of a file whose header does not add up to its size."""
         if not os.path.isfile(self.folder / WEIGHTS):
             self._explain_missing_weights()
-        path, shown = self._path(WEIGHTS), self._shown(WEIGHTS)
+        path, shown = self.folder / WEIGHTS, self._shown(WEIGHTS)
         with opened(path, shown) as (file, size):
             try:
                 with safe_open(path, "numpy"):  # reads the header and compares it with the size of the file
@@ -284,22 +311,13 @@ class Checkpoint:
     def _shown(self, name: str) -> str:
         return f"{self.name}/{name}"
 
-    def _path(self, name: str) -> Path:
-        path = self.folder / name
-        if not os.path.isfile(path):
-            raise ModelError(f"there is no {self._shown(name)}", fix=f"a checkpoint directory has {CONFIG}, {WEIGHTS} and {TOKENIZER}")
-        return path
-
     def _json(self, name: str) -> bytes:
-        with opened(self._path(name), self._shown(name)) as (file, size):
-            if size > JSON_LIMIT:
-                raise ModelError(f"{self._shown(name)} has {size:,} bytes; at most {JSON_LIMIT:,} are read", fix=AGAIN)
-            return file.read(size)
+        return read_small(self.folder / name, self._shown(name))
 
     def _explain_missing_weights(self) -> None:
         """Raises `ModelError` for weights that are there in another form."""
-        if (self.folder / f"{WEIGHTS}.index.json").exists():
-            raise ModelError(f"the weights of {self.name} are in several files; {READS} with one {WEIGHTS}", fix='save_pretrained(..., max_shard_size="100GB")')
+        if (self.folder / INDEX).exists():
+            raise ModelError(f"the weights of {self.name} are in several files; this backend reads one {WEIGHTS}", fix='backend="transformers"')
         for path in sorted(self.folder.iterdir()):
             if path.suffix in PICKLES and os.path.isfile(path):
                 refuse_pickle(path, self._shown(print_value(path.name)[1:-1]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +19,44 @@ BUILT_IN = ("stories", "abc")
 DIRECTORY = "give a directory with config.json, model.safetensors and tokenizer.json, a table (x.json), or a built-in model: stories, abc"
 
 
-def load(spec: str | Path | LanguageModel | Callable[[list[int]], Any] = "stories", tokenizer: Any = None) -> LanguageModel:
-    """A language model from its name, or from a function.
+@dataclass(frozen=True)
+class Backend:
+    """A file of this folder that opens models: `open_model(spec, **options)`, whose keywords are the options that `load` takes for it.
 
-    spec       `stories` (children's stories, in the package), `abc` (three letters, a table), the path of a checkpoint
-               directory of the Llama architecture, the path of a table (`x.json`, format in `models/table_file.py`), a
-               function from a list of token ids to logits [V] (`models/function.py`), or a `LanguageModel`, which is returned
-               as it is. A directory called like a built-in model is `./stories`.
-    tokenizer  for a function: a `Vocabulary`, or the letters of one (`"abc"`); if it is left out the function is called once, with
-               no tokens, and up to 52 tokens are letters. The other models bring their own, so it must be None
-
-    Nothing is downloaded and nothing in a file is run: pickles are refused. Raises `ModelError` for what cannot be loaded,
-    with one line that names the file and what is wrong in it; `UsageError` for a tokenizer that has no place; for a function
-    that is called, what `FunctionModel` raises.
+    extra  the extra of the package that installs what the file imports, or None
     """
+
+    module: str
+    extra: str | None = None
+
+
+BACKENDS = {
+    "builtin": Backend("builtin"),
+}
+
+
+def load(
+    spec: str | Path | LanguageModel | Callable[[list[int]], Any] = "stories",
+    tokenizer: Any = None,
+    backend: str = "auto",
+    **options: Any,
+) -> LanguageModel:
+    """A language model from its name, or from an object.
+
+    spec       `stories` (children's stories, in the package), `abc` (three letters, a table), the path of a checkpoint directory, the path of a
+               table (`x.json`, format in `models/table_file.py`), a function from a list of token ids to logits [V]
+               (`models/function.py`), or a `LanguageModel`, which is returned as it is. A directory called like a built-in model is `./stories`.
+    tokenizer  for a function: a `Vocabulary`, or the letters of one (`"abc"`); if it is
+               left out the function is called once, with no tokens, and up to 52 tokens are letters. The other models bring
+               their own, so it must be None
+    backend    what computes: `builtin` (NumPy; a row has the same bits in any batch), or `auto`
+    options    of the backend
+
+    Nothing is downloaded and nothing in a file is run: pickles are refused. Raises `ModelError` for what cannot be loaded, with
+    one line that names the file and what is wrong in it; `UsageError` for a tokenizer, a backend or an option that has no place; for a function that is called, what `FunctionModel` raises.
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise UsageError(f'unknown backend "{backend}".{did_you_mean(backend, BACKENDS)}', fix=f"backend={', '.join(['auto', *BACKENDS])}")
     if callable(spec) and not isinstance(spec, LanguageModel):
         from .function import FunctionModel
 
@@ -37,33 +64,51 @@ def load(spec: str | Path | LanguageModel | Callable[[list[int]], Any] = "storie
     if tokenizer is not None:
         raise UsageError("this model brings its own tokenizer", fix="leave the tokenizer out")
     if isinstance(spec, Path) or (isinstance(spec, str) and spec not in BUILT_IN):
-        return read_path(str(spec))
+        return open_spec(str(spec), backend, options)
+    if options or backend not in ("auto", "builtin"):
+        raise UsageError(f"the backend and its {', '.join(options) or 'options'} are for checkpoints", fix="leave them out")
     if spec == "abc":
         return abc()
     if spec == "stories":
-        return open_checkpoint(STORIES, "stories")
+        return opener("builtin")(STORIES, "stories")
     if isinstance(spec, LanguageModel):
         return spec
     raise ModelError(f"a model cannot be made from {type(spec).__name__}", fix=DIRECTORY)
 
 
-def open_checkpoint(folder: Path, name: str) -> LanguageModel:
-    from .builtin import Llama  # with it come safetensors and tokenizers, which a table does not need
-    from .checkpoint import Checkpoint
-
-    return Llama(Checkpoint(folder, name))
-
-
-def read_path(spec: str) -> LanguageModel:
-    """The model in a directory or a file, or the error that says why there is none."""
+def open_spec(spec: str, backend: str, options: dict[str, Any]) -> LanguageModel:
+    """The model in a directory or a file or on the hub, or the error that says why there is none."""
     path = Path(os.path.expanduser(spec))
-    if spec and os.path.isdir(path):  # os.path says no where pathlib raises: names that are too long, folders that may not be read
-        return open_checkpoint(path, spec.rstrip("/\\") or spec)
     if path.suffix == ".json" and os.path.isfile(path):
         from .table_file import read_table
 
         return read_table(path, spec)
+    chosen = backend_of(spec, path, options) if backend == "auto" else backend
+    open_model = opener(chosen)
+    known = list(inspect.signature(open_model).parameters)[2:]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"the backend {chosen} has no option {name}.{did_you_mean(name, known)}", fix=f"it has {', '.join(known) or 'none'}")
+    return open_model(path, spec.rstrip("/\\") or spec, **options)
+
+
+def backend_of(spec: str, path: Path, options: dict[str, Any]) -> str:
+    """The backend for a spec of which the user did not say."""
+    if spec and os.path.isdir(path):  # os.path says no where pathlib raises: names that are too long, folders that may not be read
+        return "builtin"
     raise no_model(spec, path)
+
+
+def opener(name: str, call: str = "open_model") -> Callable[..., LanguageModel]:
+    """`call` of a backend's file. Raises `ModelError` if what it imports is not installed."""
+    backend = BACKENDS[name]
+    try:
+        return getattr(importlib.import_module(f".{backend.module}", __package__), call)
+    except ModuleNotFoundError as error:
+        if backend.extra is None or (error.name or "").startswith("ulam"):
+            raise
+        what = f'the backend {name} needs the extra "{backend.extra}", which is not installed ({error.name} is missing)'
+        raise ModelError(what, fix=f'pip install "ulam[{backend.extra}]"') from None
 
 
 def no_model(spec: str, path: Path) -> ModelError:
