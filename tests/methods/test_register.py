@@ -82,6 +82,11 @@ class TopK(Transform):
     pass
 
 
+@dataclass(frozen=True)
+class Nucleus(Transform):
+    pass
+
+
 @pytest.mark.parametrize(
     ("stage", "match"),
     [
@@ -90,6 +95,7 @@ class TopK(Transform):
         (NotFrozen, "NotFrozen is no dataclass of its own"),
         (Hidden, "must be declared with parameter"),
         (TopK, "top_k is a method of ulam already"),
+        (Nucleus, "Nucleus would be typed as nucleus, which elsewhere is top_p"),
     ],
 )
 def test_what_cannot_be_a_method(stage: Any, match: str) -> None:
@@ -101,12 +107,12 @@ def test_what_cannot_be_a_method(stage: Any, match: str) -> None:
 FILE = (ROOT / "examples" / "lead.py").read_text(encoding="utf-8")
 
 
-def package(folder: Path, name: str, point: str) -> None:
+def package(folder: Path, name: str, point: str, text: str = FILE, kind: str = "dist-info", metadata: str = "METADATA") -> None:
     """An installed package as pip leaves it: a module, and metadata with an entry point."""
-    (folder / f"{name}.py").write_text(FILE, encoding="utf-8")
-    info = folder / f"{name}-1.0.dist-info"
+    (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    info = folder / f"{name}-1.0.{kind}"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (info / metadata).write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(f"[ulam.methods]\n{point}\n", encoding="utf-8")
 
 
@@ -114,7 +120,7 @@ def test_an_installed_package_brings_its_method(tmp_path: Path, monkeypatch: pyt
     package(tmp_path, "their_lead", "lead = their_lead")
     monkeypatch.syspath_prepend(tmp_path)
     catalogue.cache_clear()
-    assert installed()["lead"] == "their_lead"
+    assert ("lead", "their_lead") in installed()
     assert str(ulam.Recipe("lead=0.5")) == "lead=0.5"
     assert find("lead").claims[:2] == ("identity", "shift")
 
@@ -125,6 +131,45 @@ def test_a_package_that_brings_nothing_is_told(tmp_path: Path, monkeypatch: pyte
     catalogue.cache_clear()
     with pytest.raises(MethodError, match=r"the entry point other in ulam\.methods, their_missing, holds no method"):
         catalogue()
+
+
+def test_a_package_of_the_older_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "older_lead", "lead = older_lead", kind="egg-info", metadata="PKG-INFO")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue.cache_clear()
+    assert str(ulam.Recipe("lead=0.5")) == "lead=0.5"
+
+
+@pytest.mark.parametrize(("text", "match"), [("def (", "invalid syntax"), ("1 / 0", "division by zero"), ("x = 3", "it lacks CLAIMS")])
+def test_a_module_that_fails_is_told(text: str, match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"fails_{match.split()[0]}"
+    package(tmp_path, name, f"lead = {name}", text)
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue.cache_clear()
+    with pytest.raises(MethodError, match=f"{name}, holds no method: .*{match}"):
+        catalogue()
+
+
+@pytest.mark.parametrize("points", [("lead", "lead"), ("one", "two")])
+def test_two_packages_with_one_method_are_told(points: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, point in zip(("first_lead", "second_lead"), points, strict=True):
+        package(tmp_path, name, f"{point} = {name}")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue.cache_clear()
+    with pytest.raises(MethodError, match="second_lead brings a method called lead, which first_lead has already"):
+        catalogue()
+
+
+def test_what_is_registered_goes_before_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "third_lead", "lead = third_lead")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    @dataclass(frozen=True)
+    class Lead(OneLess):
+        name = "lead"
+
+    ulam.register(Lead)
+    assert find("lead").stage is Lead
 
 
 def test_no_package_costs_no_library() -> None:

@@ -117,7 +117,7 @@ def register(stage: type[S]) -> type[S]:
 
     `stage` is a frozen dataclass of `Transform`, `Constraint` or `Chooser` whose fields are `parameter(...)`; what is typed is its
     name in lower case with underscores. The same name again replaces an earlier one of one's own. Raises `MethodError`
-    for what is no such class, and for the name of a method of the house.
+    for what is no such class, for the name of a method of the house, and for what other tools call one (`ALIASES`).
     """
     check_stage(stage)
     if stage.name in shipped():
@@ -136,6 +136,8 @@ def check_stage(stage: Any) -> None:
         raise MethodError(f"{what} is no dataclass of its own, so its parameters would not be seen", fix="@dataclass(frozen=True)")
     if not WORD.fullmatch(stage.name):
         raise MethodError(f"{what} would be typed as {print_value(stage.name)}, which is no word", fix="name = ...")
+    if stage.name in ALIASES:
+        raise MethodError(f"{what} would be typed as {stage.name}, which elsewhere is {ALIASES[stage.name]}", fix="another class name, or: name = ...")
     try:
         parameters(stage)
     except TypeError as error:
@@ -145,16 +147,17 @@ def check_stage(stage: Any) -> None:
 @cache
 def catalogue() -> dict[str, Method]:
     """Every method by name: those of the house, those of installed packages, those that were registered; by kind, then by name."""
-    found = {**shipped(), **REGISTERED}
-    for name, place in installed().items():
+    brought: dict[str, tuple[str, Method]] = {}
+    for point, place in installed():
         try:
             method = read(importlib.import_module(place))
-        except (ImportError, TypeError) as error:
-            raise MethodError(f"the entry point {name} in ulam.methods, {place}, holds no method: {error}", fix="its package, or uninstall it") from error
+        except Exception as error:  # whatever a module of others does when it is read
+            raise MethodError(f"the entry point {point} in ulam.methods, {place}, holds no method: {error}", fix="its package, or uninstall it") from error
         check_stage(method.stage)
-        if method.name in shipped():
-            raise MethodError(f"{place} brings a method called {method.name}, which ulam has already", fix="another name in that package")
-        found.setdefault(method.name, method)
+        other = "ulam" if method.name in shipped() else brought.setdefault(method.name, (place, method))[0]
+        if other != place:
+            raise MethodError(f"{place} brings a method called {method.name}, which {other} has already", fix="another name in that package, or uninstall it")
+    found = {**shipped(), **{name: method for name, (_, method) in brought.items()}, **REGISTERED}
     kinds = [method.kind for method in shipped().values()]
     return dict(sorted(found.items(), key=lambda item: (kinds.index(item[1].kind), item[0])))
 
