@@ -139,6 +139,20 @@ def test_smoothing_makes_nothing_impossible(factor: float, curve: float, dtype: 
     assert out[0] > out[4] >= out[1] > out[3] == -INF
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_wider_than_the_largest_float(dtype: type) -> None:
+    """Finite logits whose distance is none; sigma of (a, -a, 0, 0) is a / sqrt 2."""
+    a = float(np.finfo(dtype).max)
+    for curve in (1, 2, 3):
+        out = run("smoothing", [a, -a, 0.0, -INF], 0.3, curve, dtype=dtype)
+        assert out[0] == a
+        assert not any(math.isnan(x) for x in out)
+        assert [x > -INF for x in out] == [True, True, True, False]
+    assert run("top_n_sigma", [a, -a, 0.0, 0.0], 1, dtype=dtype) == [a, -INF, -INF, -INF]
+    assert run("top_n_sigma", [a, -a, 0.0, 0.0], 1.5, dtype=dtype) == [a, -INF, 0.0, 0.0]
+    assert run("top_n_sigma", [a, -a, 0.0, 0.0], 3, dtype=dtype) == [a, -a, 0.0, 0.0]
+
+
 @pytest.mark.parametrize("x", [-20, -0.5, 0.5, 20])
 def test_skew_leaves_a_far_token_possible(x: float) -> None:
     """A token of probability e^-700 keeps gamma times it, and one below the smallest float is still no impossible one."""

@@ -6,15 +6,16 @@ Math      d_i = z_i - max z, k = factor (3 - curve) / 2, c = factor (curve - 1) 
 Shapes    logits [B, V] nats; factor scalar or [B], 1 / nat, [0, inf); curve scalar or [B], no unit, [1, 3]; returns [B, V].
 Neutral   factor = 0, which the formula does not give: it would make all tokens equal
 Edges     -inf stays -inf, and no other token becomes impossible: a drop is at most 1e30 nats; equal logits stay equal;
-          factor counts as at least 1e-37 and at most 1e30; V = 1 is unchanged.
+          factor counts as at least 1e-37 and at most 1e30; a drop too small to show beside the maximum is the least that
+          does, so the maximum stays alone; V = 1 is unchanged.
 Errors    OutOfRange for a negative factor, or a curve outside [1, 3].
 Cost      O(V), one pass after the maximum.
 Claims    base, order, argmax, relabel, monotone (the entropy falls as factor grows above 0, where it divides a temperature). Does not
           commute with temperature.
 Source    kalomaze 2024, "quadratic sampling", in text-generation-webui; the cubic term came later. There is no paper.
 Elsewhere `smoothing_factor` and `smoothing_curve` in text-generation-webui: the same, but the maximum is that of the whole batch, and
-          curve may exceed 3, where the order is not kept. koboldcpp: inside its temperature stage, after the division, without a
-          curve. exllamav2: factor only, with temperature.
+          curve may exceed 3, where the order is not kept. koboldcpp: inside its temperature stage, after the division, at first
+          without a curve. exllamav2: factor only, with temperature.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from math import inf as INF
 
 import numpy as np
 
-from ...core.arrays import Array, column, like, namespace, row_max, support
+from ...core.arrays import Array, column, like, namespace, neg_inf, row_max, support
 from ...core.claims import BASE, Case
 from ...core.context import Context
 from ...core.method import Transform
@@ -43,10 +44,11 @@ class Smoothing(Transform):
         factor = np.clip(self.factor, 1e-37, 1e30)
         square, cube = factor * (3 - self.curve) / 2, factor * (self.curve - 1) / 2
         top = row_max(z)
-        down = xp.where(support(z), z - top, like(z, 0.0))
-        # in this order no infinity meets a 0 or another infinity of the other sign
+        # a distance beyond the largest float is finite here, so that in this order no infinity meets a 0 or one of the other sign
+        down = xp.where(support(z), xp.clip(z - top, -1e38, None), like(z, 0.0))
         drop = (down * down) * (column(cube, z) * down - column(square, z))
-        return xp.where(support(z), top + xp.clip(drop, -1e30, None), z)
+        bent = xp.minimum(top + xp.clip(drop, -1e30, None), xp.nextafter(top, neg_inf(z)))
+        return xp.where(support(z) & (z < top), bent, z)
 
 
 CLAIMS = (*BASE, "order", "argmax", "relabel", "monotone")

@@ -11,8 +11,8 @@ Cost      O(V), two passes after the maximum.
 Claims    base, order, argmax, relabel, monotone (the kept set grows with n), ratios, scale_free. Not idempotent: what is left has
           a smaller sigma.
 Source    Tang et al. 2024, "Top-n sigma: not all logits are you need", arXiv 2411.07641.
-Elsewhere llama.cpp `top_n_sigma`: the same, off at 0 and below, before top_k. koboldcpp `nsigma`: subtracts 999 from what is cut, and
-          forbidden tokens count in sigma. text-generation-webui: forbidden tokens count as 0, and sigma is the sample deviation.
+Elsewhere llama.cpp `top_n_sigma`: the same, off at 0 and below, before top_k. koboldcpp `nsigma`: what a bias has forbidden counts
+          in sigma; older versions subtract 999 in place of a cut. text-generation-webui: forbidden tokens count as 0, and sigma is the sample deviation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class TopNSigma(Transform):
     def apply(self, z: Array, context: Context) -> Array:
         xp = namespace(z)
         possible = support(z)
-        below = xp.where(possible, z - row_max(z), like(z, 0.0))
+        # halves, for two finite logits may lie further apart than the largest float
+        below = xp.where(possible, z / 2 - row_max(z) / 2, like(z, 0.0))
         count = row_sum(xp.astype(possible, z.dtype))
         # squares are taken of numbers up to 1, so that none overflows, and 0 n sigma is 0 for the largest n
         scale = row_max(xp.abs(below))
@@ -45,7 +46,7 @@ class TopNSigma(Transform):
         unit = below / scale
         away = xp.where(possible, unit - row_sum(unit) / count, like(z, 0.0))
         reach = column(np.minimum(self.n, 1e30), z) * (scale * xp.sqrt(row_sum(away * away) / count))
-        return keep(z, below >= -reach - slack(z) * xp.clip(reach, 1.0, None))
+        return keep(z, below >= -reach - slack(z) * xp.clip(reach, 0.5, None))
 
 
 CLAIMS = (*BASE, "order", "argmax", "relabel", "monotone", "ratios", "scale_free")
