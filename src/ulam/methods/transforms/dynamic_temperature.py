@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction as F
-from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,7 +36,7 @@ from ...core.tempering import tempered
 
 @dataclass(frozen=True)
 class DynamicTemperature(Transform):
-    together: ClassVar[dict[str, Any]] = {"low": 1, "high": 1}
+    together = {"low": 1, "high": 1}
 
     low: float = parameter(float, "[0, inf)", help="temperature of a row of entropy 0")
     high: float = parameter(float, "[0, inf)", help="temperature of a flat row")

@@ -13,7 +13,7 @@ Cost      O(V log V): one sort. t is carried on from token to token.
 Claims    base without history, order, argmax, relabel, monotone (the kept set grows with p), ratios.
 Source    Lee, Ping, Xu, Patwary, Fung, Shoeybi, Catanzaro 2022, "Factuality enhanced language models for open-ended text
           generation", arXiv 2206.04624 (factual-nucleus sampling).
-Elsewhere TensorRT-LLM only: `top_p_decay`, `top_p_min`, `top_p_reset_ids` (one id).
+Elsewhere FasterTransformer and what came of it, TensorRT-LLM and rtp-llm: `top_p_decay`, `top_p_min`, `top_p_reset_ids` (one id).
 """
 
 from __future__ import annotations
