@@ -91,10 +91,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Layout:
-    """An order of slots that the engine can be told, by these parameters."""
+    """An order of slots that the engine can be told, by these parameters; `pack` gives all parameters their last form."""
 
     slots: tuple[Slot, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    pack: Callable[[dict[str, Any]], dict[str, Any]] = dict[str, Any]
 
 
 @dataclass(frozen=True)

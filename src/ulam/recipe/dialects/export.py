@@ -23,6 +23,10 @@ from .verdicts import Export, Fit, Judged, Verdict, unsupported
 ONE_TOKEN = "only the most likely token is left, and this stage keeps it"
 
 
+ONLY_ONE = {"temperature": 0, "top_k": 1, "top_p": 0}
+"""Stages that leave one token, the most likely one, at this value of their first parameter."""
+
+
 def export(dialect: Dialect, recipe: Recipe) -> Export:
     """The parameters of the engine that come nearest to the recipe, and how near that is."""
     written = recipe.written
@@ -64,7 +68,7 @@ def attempt(dialect: Dialect, layout: Layout, written: tuple[Stage, ...]) -> Exp
         ask_greedy(dialect, layout, stages, parameters, fits, end)
     else:
         parameters |= dialect.draws
-    parameters = {name: parameters[name] for name in (*dialect.defaults, *parameters) if name in parameters}
+    parameters = layout.pack({name: parameters[name] for name in (*dialect.defaults, *parameters) if name in parameters})
     fits = list(dialect.review(written, fits))
     judged = tuple(Judged(str(stage), fit.verdict, fit.note) for stage, fit in zip(written, fits, strict=True) if shown(stage, fit))
     return Export(dialect.name, parameters, judged, notes(dialect, parameters))
@@ -73,8 +77,8 @@ def attempt(dialect: Dialect, layout: Layout, written: tuple[Stage, ...]) -> Exp
 def one_token(stages: Sequence[Stage]) -> int | None:
     """The first stage that leaves one token, the most likely one of what reaches it."""
     for i, stage in enumerate(stages):
-        held = vars(stage)
-        if isinstance(stage, Greedy) or (stage.name == "temperature" and held["T"] == 0) or (stage.name == "top_k" and held["k"] == 1):
+        first = next(iter(vars(stage).values()), None)
+        if isinstance(stage, Greedy) or (stage.name in ONLY_ONE and first == ONLY_ONE[stage.name]):
             return i
     return None
 
@@ -170,6 +174,9 @@ def ask_greedy(dialect: Dialect, layout: Layout, stages: dict[int, Stage], param
         for name in skipped:
             parameters.pop(name, None)
         parameters |= dialect.greedy
+        if stages and not dialect.ordered:
+            for i in (*stages, end):
+                fits[i] = fits[i].worse(Verdict.REORDERED, "the order is not published")
     else:
         why = f"it passes over {stages[lost[0]].name} when it takes the most likely token" if lost else "it cannot be asked for the most likely token"
         fits[end] = unsupported(why)

@@ -8,17 +8,29 @@ from typing import Any
 
 from ...core.method import Stage
 from ...core.parameter import Interval, parameters
-from ...methods import find
+from ...methods import claims_of, find
 from .dialect import Slot, Values
-from .verdicts import Fit, unsupported
+from .verdicts import Fit, Verdict, unsupported
 
 
-def number(method: str, parameter: str | None = None, *, off: Any, allowed: str | None = None, tag: str = "", also_off: tuple[Any, ...] = ()) -> Slot:
-    """A slot whose parameter holds the first parameter of a stage, unchanged.
+def number(
+    method: str,
+    parameter: str | None = None,
+    *,
+    off: Any,
+    allowed: str | None = None,
+    unit: float = 1,
+    differs: str = "",
+    tag: str = "",
+    also_off: tuple[Any, ...] = (),
+) -> Slot:
+    """A slot whose parameter holds the first parameter of a stage.
 
     parameter  the engine's name for it (the method's, if left out)
     off        the value at which the engine leaves rows alone; `also_off`, other such values
-    allowed    the values that the engine takes as they are, as an interval; all of the method's if left out
+    allowed    the values of the method that the engine takes as they are, as an interval; all of them if left out
+    unit       what 1 in the engine is in the method
+    differs    how the engine's function is another one, if it is: the stage is then approximate
     """
     stage_class = find(method).stage
     first = parameters(stage_class)[0]
@@ -27,25 +39,43 @@ def number(method: str, parameter: str | None = None, *, off: Any, allowed: str 
 
     def read(values: Values) -> Stage | None:
         value = values.whole(name) if first.kind is int else values.number(name)
-        return None if value == off or value in also_off else build(value)
+        if value == off or value in also_off:
+            return None
+        if differs:
+            values.note(f"{name}: {differs}")
+        return build(value * unit if unit != 1 else value)
 
     def write(stage: Stage) -> Fit:
         value = getattr(stage, first.name)
         if bounds is not None and value not in bounds:
             return unsupported(f"{name} must be in {allowed}")
         extra = [p.name for p, _ in stage.written() if p.name != first.name]
-        return unsupported(f"it has no {' and no '.join(extra)}") if extra else Fit({name: value})
+        if extra:
+            return unsupported(f"it has no {' and no '.join(extra)}")
+        return Fit({name: value / unit if unit != 1 else value}, Verdict.APPROXIMATE if differs else Verdict.EXACT, differs)
 
     return Slot(method, {name: off}, read, write, tag)
 
 
 def penalty(
-    method: str, parameter: str, *, off: float, allowed: str | None = None, scope: str, window: str | None = None, every: int | None = None, tag: str = ""
+    method: str,
+    parameter: str,
+    *,
+    off: float,
+    allowed: str | None = None,
+    scope: str,
+    window: str | None = None,
+    every: int | None = None,
+    beyond: int = 0,
+    fade: str | None = None,
+    tag: str = "",
 ) -> Slot:
     """A slot of a repetition, presence or frequency penalty.
 
     scope   which tokens the engine counts
-    window  the engine's parameter for how many of them, if it has one; `every` is its value for all of them
+    window  the engine's parameter for how many of them, if it has one; `every` is its value for all of them, and of others the last
+            `beyond` do not count
+    fade    the engine's parameter for over how many older tokens the penalty dies away, if it has one
     """
     build: Any = find(method).stage
     first = parameters(build)[0]
@@ -58,14 +88,16 @@ def penalty(
         told: dict[str, Any] = {"scope": scope}
         if window is not None:
             size = values.whole(window)
-            told["window"] = "all" if size == every else size
+            told["window"] = "all" if size == every else max(size - beyond, 0)
+            if fade is not None and size != every:
+                told["fade"] = values.whole(fade)
         return build(value, **told)
 
     def write(stage: Stage) -> Fit:
         value, held = getattr(stage, first.name), vars(stage)
         if bounds is not None and value not in bounds:
             return unsupported(f"{parameter} must be in {allowed}")
-        wanted = {"fade": 0, "slope": 1, "on": "logits"}
+        wanted = {"slope": 1, "on": "logits"} | ({"fade": 0} if fade is None else {})
         odd = [name for name, plain in wanted.items() if held.get(name, plain) != plain]
         if odd:
             return unsupported(f"it has no {' and no '.join(odd)}")
@@ -73,11 +105,13 @@ def penalty(
         if held["window"] != "all":
             if window is None:
                 return unsupported("it has no window: it counts every token")
-            found[window] = held["window"]
+            found[window] = held["window"] + beyond
         elif window is not None:
             if every is None:
                 return unsupported(f"{window} is a number of tokens, and cannot say all")
             found[window] = every
+        if fade is not None:
+            found[fade] = held["fade"]
         if held["scope"] != scope:
             return other_scope(found, held["scope"], scope)
         return Fit(found)
@@ -117,6 +151,18 @@ def token_ids(stage: Any, name: str = "tokens") -> list[Any] | None:
     items = list(getattr(stage, name))
     good = all(isinstance(item, int) or (isinstance(item, tuple) and all(isinstance(i, int) for i in item)) for item in items)  # pyright: ignore[reportUnknownVariableType]
     return [list(item) if isinstance(item, tuple) else item for item in items] if good else None  # pyright: ignore[reportUnknownArgumentType]
+
+
+def single_ids(stage: Any, name: str) -> list[int] | None:
+    """The ids in a list of tokens or of sequences of one token; None if there are others."""
+    found = token_ids(stage, name)
+    single: list[Any] = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in found or []]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return single if found is not None and all(isinstance(item, int) for item in single) else None
+
+
+def narrows(stage: Stage) -> bool:
+    """Whether the stage may forbid tokens: a mask, a truncation, a toss that excludes some."""
+    return stage.kind == "constraint" or stage.name == "xtc" or (stage.kind == "transform" and "ratios" in claims_of(stage))
 
 
 NEEDS_IDS = "it wants token ids: bind the recipe to a vocabulary first"
