@@ -52,6 +52,12 @@ def test_a_schedule_begins_and_ends_with_its_numbers_to_the_bit(kind: str, a: fl
     assert (found.at(0), found.at(over)) == (a, b)
 
 
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_the_middle_is_met_to_the_bit(kind: str) -> None:
+    """Half-way numbers round to even only if they are half-way."""
+    assert schedule(f"{kind}(5, 0, over=6)").at(3) == 2.5
+
+
 @given(st.floats(0, 1e3), st.floats(0, 1e3))
 def test_a_flat_row_has_the_high_end_to_the_bit(low: float, high: float) -> None:
     assert schedule(f"entropy({low!r}, {high!r}, exponent=0)").of_rows(ROW, Context()).tolist() == [high]

@@ -3,7 +3,7 @@
     temperature=linear(1.2, 0.7, over=100)    cosine(a, b, over=n)    geometric(a, b, over=n)
     dry(steps({0: 0, 200: 0.8}))              min_p=entropy(0.2, 0.02, exponent=1)
 
-t is the number of generated tokens. linear: a + (b - a) s with s = min(t/n, 1); cosine: a + (b - a)(1 - cos(pi s))/2;
+t is the number of generated tokens. linear: a + (b - a) s with s = min(t/n, 1); cosine: b + (a - b)(1 + cos(pi s))/2;
 geometric: a (b/a)^s; steps: the value of the largest key <= t; entropy: low + (high - low) r^exponent with r = H / ln k, H the entropy of
 the row as it enters the stage and k its number of tokens (k <= 1 gives low; exponent 0 gives high).
 """
@@ -74,12 +74,12 @@ class Schedule(Call):
         if self.name == "steps":
             return next(value for key, value in reversed(given["values"]) if key <= t)
         a, b, s = given["a"], given["b"], min(t / given["over"], 1.0)
-        return b if s == 1 else FORMS[self.name](a, b, s)
+        return a if s == 0 else b if s == 1 else FORMS[self.name](a, b, s)
 
 
 FORMS: dict[str, Callable[[float, float, float], float]] = {
     "linear": lambda a, b, s: a + (b - a) * s,
-    "cosine": lambda a, b, s: a + (b - a) * (1 - math.cos(math.pi * s)) / 2,
+    "cosine": lambda a, b, s: b + (a - b) * (1 + math.cos(math.pi * s)) / 2,
     "geometric": lambda a, b, s: a * (b / a) ** s,
 }
 
