@@ -86,12 +86,10 @@ def dispatch(words: Sequence[str]) -> int:
     if words in (["help"], ["version"]):  # a story about help is not what anybody wants
         raise UsageError(f"{words[0]} is no verb", fix=f"ulam --{words[0]}; for a text that begins so: ulam sample {words[0]}")
     verb, rest = (words[0], list(words[1:])) if words and words[0] in VERBS else ("sample", list(words))
+    if " ".join(words[:2]) in VERBS:
+        verb, rest = " ".join(words[:2]), list(words[2:])
     if not words and is_terminal(sys.stdin):
         rest = ["--help"]
-    if verb == "recipe" and rest[:1] == ["show"]:
-        del rest[0]
-    elif verb == "recipe" and rest[:1] not in (["-h"], ["--help"]):
-        raise UsageError("ulam recipe has one verb, show", fix="ulam recipe show temperature=0.8; for a text that begins so: ulam sample recipe")
     command = build(verb)
     try:
         with command.make_context("ulam", rest) as context:
@@ -135,7 +133,7 @@ def explain_usage(fault: Any, words: Sequence[str]) -> UsageError:
 
 def unknown_flag(word: str, typed: str, command: Any) -> UsageError:
     """`typed` is what click took for a flag, the beginning of `word`."""
-    verb = "recipe show" if command.name == "recipe" else command.name
+    verb = command.name
     if verb in TEXT and (" " in word or word[1:2].isdigit()):
         return UsageError(f"{quote(word)} begins like a flag", fix=f"{TEXT[verb]} {quote(word)}, for a text")
     elsewhere = ELSEWHERE | HERE.get(verb, {})

@@ -1,4 +1,4 @@
-"""`ulam recipe show`: what a recipe does, and the recipe in another form."""
+"""`ulam recipe`: its verbs; `show`: what a recipe does, and the recipe in another form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...core.errors import UsageError
+from ...core.errors import UsageError, did_you_mean
 from ...core.method import Stage
 from ...core.values import Word
 from ...methods import find
@@ -17,6 +17,7 @@ from ...recipe import Recipe
 from ...render.columns import columns
 from ...render.terminal import width
 from .recipes import read_recipe
+from .verbs import VERBS
 
 
 class Form(StrEnum):
@@ -24,6 +25,23 @@ class Form(StrEnum):
     toml = "toml"
     json = "json"
     python = "python"
+
+
+def overview(
+    words: Annotated[list[str] | None, typer.Argument(metavar="VERB")] = None,
+) -> int:
+    """ulam recipe: recipes, and the settings of other engines.
+
+      ulam recipe show temperature=0.8 top_p=0.95                  what each stage does; as TOML, JSON, Python
+      ulam recipe convert generation_config.json                   settings of another engine, as a recipe
+      ulam recipe convert temperature=0.8 top_p=0.95 --to vllm     a recipe, as settings of another engine
+      ulam recipe diff "top_p=0.9" "min_p=0.05" -p "Once upon"     two recipes on a model
+
+    Usage: ulam recipe show|convert|diff ...      (each with its --help)
+    """
+    verbs = [verb.split()[1] for verb in VERBS if verb.startswith("recipe ")]
+    what = f'ulam recipe has no verb "{words[0]}".{did_you_mean(words[0], verbs)}' if words else "ulam recipe needs a verb"
+    raise UsageError(what, fix=f"ulam recipe {'|'.join(verbs)}; for a text that begins so: ulam sample recipe")
 
 
 def show(

@@ -8,6 +8,9 @@ VERBS = {
     "law": "law:law",
     "score": "score:score",
     "methods": "methods:methods",
-    "recipe": "recipe:show",
+    "recipe": "recipe:overview",
+    "recipe show": "recipe:show",
+    "recipe convert": "convert:convert",
+    "recipe diff": "diff:diff",
     "train": "train:train",
 }

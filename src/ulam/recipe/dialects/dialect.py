@@ -54,13 +54,13 @@ class Values:
         """A parameter that is a number. Raises `OutOfRange`."""
         value = self.get(name)
         if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
-            raise OutOfRange(f"{self.dialect.name}: {name}={value!r} is not a number", parameter=name)
+            raise OutOfRange(f"{self.dialect.name}: {name}={value!r} is not a number", parameter=name, fix=f"{name}={self.dialect.defaults[name]}")
         return float(value)
 
     def whole(self, name: str) -> int:
         value = self.number(name)
         if value != int(value):
-            raise OutOfRange(f"{self.dialect.name}: {name}={value:g} is not a whole number", parameter=name)
+            raise OutOfRange(f"{self.dialect.name}: {name}={value:g} is not a whole number", parameter=name, fix=f"{name}={round(value)}")
         return int(value)
 
     def note(self, text: str) -> None:
