@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -170,6 +171,16 @@ def test_what_is_registered_goes_before_what_is_installed(tmp_path: Path, monkey
 
     ulam.register(Lead)
     assert find("lead").stage is Lead
+
+
+def test_a_method_called_as_a_flag_leaves_the_flag_alone(tmp_path: Path) -> None:
+    package(tmp_path, "their_seed", "seed = their_seed", FILE.replace("class Lead(", "class Seed("))
+    environment = {"PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}", "PATH": "", "PYTHONWARNINGS": "error::UserWarning"}
+    command = [sys.executable, "-m", "ulam", "", "-m", "abc", "--seed", "3", "--max-tokens", "4", "--json", "seed=1"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["recipe"], found["seed"]) == ("seed=1", 3)
 
 
 def test_no_package_costs_no_library() -> None:

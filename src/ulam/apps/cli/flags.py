@@ -43,9 +43,13 @@ def bare(method: Method) -> bool:
 
 
 def with_stage_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` as a command with a flag for every method; what was given reaches it as `settings`, text (or None) by name."""
+    """`function` as a command with a flag for every method; what was given reaches it as `settings`, text (or None) by name.
+
+    A method of others whose flag the command has already is typed as a stage.
+    """
     signature = inspect.signature(function, eval_str=True)
-    methods = flagged()
+    taken = {"--help", "--version", "--debug", *(name for p in signature.parameters.values() for name in declared_flags(p))}
+    methods = {name: method for name, method in flagged().items() if name not in signature.parameters and flag(name) not in taken}
 
     def command(**values: Any) -> Any:
         given = {name: values.pop(name) for name in methods}
@@ -57,6 +61,11 @@ def with_stage_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__signature__ = signature.replace(parameters=whole)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in whole}
     return command
+
+
+def declared_flags(p: inspect.Parameter) -> list[str]:
+    """What a parameter of a command is typed as."""
+    return [name for each in getattr(p.annotation, "__metadata__", ()) for name in getattr(each, "param_decls", None) or ()]
 
 
 def option(name: str, method: Method) -> inspect.Parameter:
