@@ -158,9 +158,7 @@ def test_a_scheduled_recipe_draws_what_its_numbers_say() -> None:
     model = Table({}, alphabet("abc"), otherwise=lambda prefix: (0.5, 0.3, 0.2), fingerprint="iid")
     law = ulam.law(model, "temperature=steps({0: 1, 1: 0.5, 2: 0})", max_tokens=3)
     laws: list[Any] = [Recipe(f"temperature={T}").distribution(ROW[0][:3] * 0 + np.log([0.5, 0.3, 0.2])).probs for T in (1, 0.5, 0)]
-    assert {o.tokens: float(p) for o, p in law} == {
-        (i, j, 0): pytest.approx(laws[0][i] * laws[1][j], abs=1e-15) for i in range(3) for j in range(3)
-    }
+    assert {o.tokens: float(p) for o, p in law} == {(i, j, 0): pytest.approx(laws[0][i] * laws[1][j], abs=1e-15) for i in range(3) for j in range(3)}
     assert laws[2].tolist() == [1, 0, 0]
 
 
