@@ -69,6 +69,7 @@ def penalty(
     beyond: int = 0,
     fade: str | None = None,
     tag: str = "",
+    also_off: tuple[float, ...] = (),
 ) -> Slot:
     """A slot of a repetition, presence or frequency penalty.
 
@@ -83,7 +84,7 @@ def penalty(
 
     def read(values: Values) -> Stage | None:
         value = values.number(parameter)
-        if value == off:
+        if value == off or value in also_off:
             return None
         told: dict[str, Any] = {"scope": scope}
         if window is not None:
