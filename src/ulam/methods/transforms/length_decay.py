@@ -7,8 +7,8 @@ Edges     z_e = 0 never moves, -inf stays; factor > 1 raises an end token, facto
           and to 0 where z_e > 0. A change is clipped to +-1e30. A vocabulary without end tokens is left alone.
 Errors    OutOfRange; NeedsTokenizer where the end tokens are not known.
 Cost      O(V)
-Claims    base without shift and history, relabel, scale_free. A constant added to the row changes the law: a model that returns
-          log-probabilities gives another law than one that returns logits.
+Claims    base without shift and history, relabel. Commutes with temperature as long as no change is clipped. A constant added to the
+          row changes the law: a model that returns log-probabilities gives another law than one that returns logits.
 Source    transformers, `ExponentialDecayLengthPenalty`, 2022.
 Elsewhere transformers `exponential_decay_length_penalty=(start, factor)`: the same; on log-probs in beam search.
 """
@@ -46,7 +46,7 @@ class LengthDecay(Transform):
         return xp.where(moved == like(z, 0.0), z, z + moved)
 
 
-CLAIMS = (*but("shift", "history"), "relabel", "scale_free")
+CLAIMS = (*but("shift", "history"), "relabel")
 
 CASES = (
     Case(
