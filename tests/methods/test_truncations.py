@@ -131,6 +131,15 @@ def test_top_h_is_the_entropy_of_what_is_kept() -> None:
     assert [sum(x > -INF for x in run("top_h", row, a)) for a in (0.4, 0.6, 0.8)] == [2, 2, 4]
 
 
+@pytest.mark.parametrize("row", [[17.84, 17.86], [-3.5, -1e-9, -2e-9], [0.0, 1e-30], [1e30, 1.0001e30]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_smoothing_keeps_the_maximum_alone_where_the_drop_is_lost_in_rounding(row: list[float], dtype: type) -> None:
+    out = run("smoothing", row, 1e-6, dtype=dtype)
+    assert int(np.argmax(out)) == int(np.argmax(row))
+    assert out.count(max(out)) == 1
+    assert max(out) == dtype(max(row))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("factor", "curve"), [(1e300, 1), (1e300, 3), (1e-300, 2), (1.0, 3)])
 def test_smoothing_makes_nothing_impossible(factor: float, curve: float, dtype: type) -> None:
