@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from tests.kit.twins import PunishesTheTop, Sharpens, method
@@ -18,7 +19,10 @@ from ulam.core.method import Chooser, Transform
 from ulam.core.noise import Address, Noise
 from ulam.core.parameter import parameter, parameters
 from ulam.methods import Method, find
+from ulam.methods.choosers.categorical import CategoricalChooser
+from ulam.methods.transforms.min_p import MinP
 from ulam.testing import ConformanceError, Report, check_chooser, check_claim, check_transform
+from ulam.testing.cases import assert_half
 from ulam.testing.inputs import Probe, candidates, probes, settings
 from ulam.testing.promises import agrees_with, edges
 from ulam.testing.subject import Subject, differ, probabilities
@@ -43,7 +47,7 @@ def test_a_report_says_what_was_asserted_and_what_was_not() -> None:
     assert report.asserted["cases"] == 6
     assert report.asserted["identity"] >= 70
     assert report.asserted["relabel"] < report.asserted["identity"]  # rows with ties say nothing
-    assert report.not_applicable == {"remade": "it carries nothing that the history tells"}
+    assert report.not_applicable == {"bfloat16": "the library has no bfloat16", "remade": "it carries nothing that the history tells"}
     assert check_transform(find("logit_bias"), inputs=75).not_applicable["arrays"] == "no parameter is a number"
     assert report.understated == ("order", "scale_free")
     assert "order" in str(report)
@@ -139,6 +143,51 @@ def test_another_library_must_agree_with_numpy() -> None:
     assert "here and" in str(library(Subject(HONEST, other), probe))
 
 
+class LastFirst(CategoricalChooser):
+    """On torch the running sum goes from the last token to the first: the same law, and other tokens."""
+
+    def choose(self, z: Array, noise: Noise, address: Address, context: Context) -> NDArray[np.int64]:
+        if isinstance(z, np.ndarray):
+            return super().choose(z, noise, address, context)
+        return z.shape[-1] - 1 - super().choose(z.flip(-1), noise, address, context)
+
+
+class HalfAsItCame(MinP):
+    """What comes in half precision is worked on in half precision."""
+
+    def __call__(self, logits: Array, context: Context | None = None) -> Array:
+        if str(logits.dtype) != "torch.bfloat16":
+            return super().__call__(logits, context)
+        kept = logits - logits.max() >= np.log(self.a)
+        return torch.where(kept, logits - logits.max(), -torch.inf).float()
+
+
+def test_a_chooser_draws_on_torch_what_it_draws_on_numpy() -> None:
+    row = Probe(np.array([0.0, 2.0, 1.0]))
+    library = agrees_with(Subject(find("categorical")))
+    twin = replace(find("categorical"), stage=LastFirst)
+    assert library(Subject(twin, torch.asarray), row) == "the same uniforms draw token 2 here and 0 there"
+    assert library(Subject(twin), row) is None
+    assert library(Subject(find("categorical"), torch.asarray), row) is None
+    apart = agrees_with(Subject(find("gumbel_max")))
+    assert apart(Subject(find("gumbel_max"), torch.asarray), row) is None
+
+
+def test_cases_are_checked_in_bfloat16_where_the_library_has_it() -> None:
+    assert assert_half(Subject(find("min_p"))) == (0, "the library has no bfloat16")
+    assert assert_half(Subject(find("min_p"), torch.asarray)) == (len(find("min_p").cases), "")
+    assert check_transform(replace(find("min_p"), stage=HalfAsItCame), inputs=75).asserted["cases"] == 10
+    with pytest.raises(ConformanceError, match="a row in bfloat16 gives other bits than the same numbers in float32") as caught:
+        check_transform(replace(find("min_p"), stage=HalfAsItCame), array=torch.asarray, inputs=75)
+    assert caught.value.promise == "bfloat16"
+
+
+def test_a_row_that_bfloat16_holds_must_give_the_numbers_of_the_case() -> None:
+    wrong = tuple(replace(case, given=(1, 2, 0), expect=(1.0, 2.0, 2.0**-8), logits=True) for case in CASES)
+    with pytest.raises(ConformanceError, match=r"token 2 gets 0 and not 0\.00390625"):
+        assert_half(Subject(replace(HONEST, cases=tuple(replace(case, parameters={"x": 0}) for case in wrong)), torch.asarray))
+
+
 class StatesAnotherLaw(Sharpens):
     pass
 
@@ -204,7 +253,7 @@ def test_probes_go_from_small_to_large_and_are_the_same_every_time() -> None:
     first, second = probes(stage, 200), probes(stage, 200)
     assert [str(probe) for probe in first] == [str(probe) for probe in second]
     assert [len(probe.row) for probe in first] == sorted(len(probe.row) for probe in first)
-    assert {len(probe.row) for probe in first} == {1, 2, 3, 8, 64, 1000}
+    assert {len(probe.row) for probe in first} == {1, 2, 3, 8, 64, 1000, 4096, 32768, 262144}
 
 
 def test_renumbering_carries_history_and_token_maps() -> None:

@@ -5,10 +5,11 @@
     from ulam.testing import check_transform
 
     print(check_transform(read(my_method)))                           # a report of what was asserted
-    check_transform(read(my_method), array=torch.asarray)             # the same on torch, and compared with NumPy
+    check_transform(read(my_method), array=torch.asarray)             # the same on torch, in bfloat16, and compared with NumPy
     print(check_model(my_model))                                      # the rules of `LanguageModel`
 
-A promise that does not hold raises `ConformanceError` with the smallest input found that shows it.
+Rows have 1 to 262144 tokens; of the widest only what costs a few images of one is asked. A promise that does not hold raises
+`ConformanceError` with the smallest input found that shows it.
 
 What cannot be enumerated (a fused kernel, a server, a large model) is compared with its law by many draws: `draws_match` and
 its kin, in `ulam.testing.statistics`.

@@ -14,7 +14,7 @@ from ..models.alphabet import alphabet
 from ..models.table import Table
 from ..recipe import Recipe
 from .cases import assert_cases
-from .check import assert_all, assert_claim
+from .check import assert_all, assert_claim, drawn_from
 from .claims import TESTS
 from .inputs import irregular, probes, settings
 from .masks import CONSTRAINT_PROMISES
@@ -49,7 +49,7 @@ def audit(method: Method, *, inputs: int = 300) -> Iterator[Finding]:
     subject, questions = Subject(method), probes(method.stage, inputs)
     draws = issubclass(method.stage, Chooser)
     if draws:
-        questions = [probe for probe in questions if len(probe.row) <= 64]
+        questions = drawn_from(questions)
     for word in method.claims:
         if word in TESTS:
             yield finding("claims", word, lambda word=word: (assert_claim(subject, word, questions), ""))
@@ -88,7 +88,7 @@ def on_torch(subject: Subject, method: Method, questions: Any) -> Finding:
     except ImportError:
         return Finding("numbers", "torch", 0, "torch is not installed", None)
     there = Subject(method, torch.asarray)
-    return finding("numbers", "torch", lambda: assert_all(there, "torch", agrees_with(subject), questions))
+    return finding("numbers", "torch", lambda: assert_all(there, "library", agrees_with(subject), questions))
 
 
 def laws_agree(method: Method) -> int:

@@ -26,6 +26,9 @@ from ..core.vocabulary import Vocabulary
 
 Row = NDArray[Any]
 
+WIDTHS = (4096, 32768, 262144)
+"""Widths of wide rows, up to that of the largest vocabularies. The last two are more than an id of 16 bits, or a running sum in float32, can hold."""
+
 
 @dataclass(frozen=True, eq=False)
 class Probe:
@@ -42,7 +45,7 @@ class Probe:
 
     def renumbered(self, tokens: NDArray[np.int64]) -> Probe:
         """The same question with only `tokens` left, in that order; history and token maps follow the new ids."""
-        new = {int(old): i for i, old in enumerate(tokens)}
+        new = dict(zip(tokens.tolist(), range(len(tokens)), strict=True))
         settings = {k: renumbered(v, new) for k, v in self.parameters.items()}
         prompt, generated = ([new[t] for t in part if t in new] for part in (self.history.prompt, self.history.generated))
         ends = tuple(new[t] for t in self.vocabulary.ends if t in new)
@@ -122,6 +125,39 @@ def rows() -> list[Row]:
     found += list(rows_of(64))[::2]
     found += list(rows_of(1000))[:5:2]
     return found
+
+
+def is_wide(probe: Probe) -> bool:
+    """Whether a question is about a row as wide as a vocabulary, and so costs more than most."""
+    return len(probe.row) >= WIDTHS[0]
+
+
+def wide_row(width: int, kind: int) -> Row:
+    """A row whose running sums, ids and counts of ties are large, one of six kinds."""
+    ids = np.arange(width)
+    z = irregular(width, width) + ids * 2.0**-40  # so many on a grid are not distinct
+    kinds = (
+        lambda: (np.rint(1.4 * np.tanh(z)) / 2).astype(np.float32),  # three levels: each is shared by more tokens than 16 bits can count
+        lambda: np.where(ids == width - 3, 0, -12 - np.tanh(z) / 2),  # one token that is as likely as a quarter million others together
+        lambda: z,
+        lambda: np.where(ids % 997 == 5, z, -np.inf).astype(np.float32),
+        lambda: z / 16,
+        lambda: z.astype(np.float32),
+    )
+    return kinds[kind % len(kinds)]()
+
+
+def wide_probes(stage: type[Stage], share: int) -> list[Probe]:
+    """As many questions a width, at most six, with settings that do something: from the middle of the list, its quarters, its eighths and so on."""
+    found: list[Probe] = []
+    for shift, width in enumerate(WIDTHS[::-1]):
+        every, pasts = settings(stage, width), histories(width)
+        active = [setting for setting in every if not stage(**setting).neutral(1).all()] or every
+        for kind in range(min(share, 6)):
+            bits = f"{1 + shift + len(WIDTHS) * kind:b}"
+            setting = active[int(bits[::-1], 2) * len(active) >> len(bits)]
+            found.append(Probe(wide_row(width, kind + shift), setting, pasts[(kind + shift + 2) % len(pasts)]))
+    return sorted(found, key=lambda probe: len(probe.row))
 
 
 def candidates(p: Parameter, width: int) -> list[Any]:
@@ -209,7 +245,7 @@ def histories(width: int) -> list[History]:
 
 
 def probes(stage: type[Stage], about: int) -> list[Probe]:
-    """About that many questions, the smallest first: every row with some settings and histories, in rotation."""
+    """About that many questions, the smallest first: every row with some settings and histories, in rotation; then wide ones."""
     every = rows()
     share = max(1, about // len(every))
     by_width = {width: (settings(stage, width), histories(width)) for width in {len(row) for row in every}}
@@ -218,7 +254,7 @@ def probes(stage: type[Stage], about: int) -> list[Probe]:
         chosen, pasts = by_width[len(row)]
         for j in range(min(share, len(chosen))):
             found.append(Probe(row, chosen[(i * share + j) % len(chosen)], pasts[(i + j) % len(pasts)]))
-    return found
+    return found + wide_probes(stage, share)
 
 
 def smaller(probe: Probe) -> Iterator[Probe]:

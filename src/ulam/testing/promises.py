@@ -16,10 +16,10 @@ from ..core.parameter import Parameter, parameters
 from ..exact import law
 from ..methods import Method
 from .claims import Test
-from .inputs import Probe, settings
+from .inputs import Probe, is_wide, settings
 from .noise import ScriptedNoise
 from .report import ConformanceError
-from .subject import Inapplicable, Subject, differ, longer, probabilities, same_bits
+from .subject import Inapplicable, Subject, far, longer, probabilities, same_bits, unlike
 
 
 def form(subject: Subject, probe: Probe) -> str | None:
@@ -53,13 +53,83 @@ def untouched(subject: Subject, probe: Probe) -> str | None:
 
 
 def agrees_with(reference: Subject) -> Test:
-    """The same distribution as another library computes: the kept set, and probabilities to rounding."""
+    """The same distribution as another library computes: the kept set, and probabilities to rounding; a chooser draws the same tokens."""
 
     def library(subject: Subject, probe: Probe) -> str | None:
-        allowed = 1e-12 if probe.row.dtype == np.float64 else 2e-6
-        return differ(subject.image(probe), reference.image(probe), allowed)
+        wrong = unlike(probe, subject.image(probe), reference.image(probe), stated_within(probe))
+        return wrong or (drawn_alike(subject, reference, probe) if subject.method.kind == "chooser" else None)
 
     return library
+
+
+def drawn_alike(subject: Subject, reference: Subject, probe: Probe) -> str | None:
+    """Where two libraries draw different tokens with the same uniforms; a uniform beside a boundary of the running sum may do so by rounding."""
+    stage, row = subject.stage(probe), probe.row[None, :]
+    probs = probabilities(reference.image(probe))
+    allowed, coupling = 10 * stated_within(probe), asked(reference, probe)
+    if coupling == "gumbel":
+        scripts: list[Any] = [np.roll(IRREGULAR, turn)[np.arange(len(probs)) % len(IRREGULAR)] for turn in range(3)]
+        with np.errstate(divide="ignore"):
+            keys = [np.sort(np.log(probs) - np.log(-np.log(script)))[-2:] for script in scripts]
+        scripts = [script for script, best in zip(scripts, keys, strict=True) if len(best) < 2 or best[1] - best[0] > allowed]
+    else:
+        near = [np.abs(np.cumsum(probs) - u).min() <= allowed for u in IRREGULAR]
+        scripts = [u for u, close in zip(IRREGULAR, near, strict=True) if not close] if coupling == "inverse_cdf" else [*IRREGULAR]
+    for script in scripts:
+        here, there = (each.tokens(stage, row, ScriptedNoise([script] * 8), Address([0], [0]), [History()])[0] for each in (subject, reference))
+        if here != there:
+            return f"the same uniforms draw token {here} here and {there} there"
+    return None
+
+
+IRREGULAR = (0.0173, 0.2291, 0.3819, 0.5557, 0.7307, 0.9103, 0.9989)
+"""Uniforms that no simple row has a boundary at."""
+
+
+def asked(subject: Subject, probe: Probe) -> str | None:
+    """What kind of question a chooser asks first, if any."""
+    heard = ScriptedNoise([0.4] * 8)
+    subject.tokens(subject.stage(probe), probe.row[None, :], heard, Address([0], [0]), [History()])
+    return heard.questions[0][0] if heard.questions else None
+
+
+def float32(subject: Subject, probe: Probe) -> str | None:
+    """A wide row in float32 has about the distribution that it has in float64: a running sum of so many small numbers in float32 would be off.
+
+    Allowed is a total variation of 1e-3, since what the slack of a comparison, 2^-20, lets in has no bound but is little; and the rounding
+    of the image, where a stage has moved its logits far from 0.
+    """
+    if probe.row.dtype == np.float64 or not is_wide(probe):
+        raise Inapplicable("no row in float32 is wide")
+    image = subject.image(probe)
+    rounding = float(np.abs(image, where=np.isfinite(image), out=np.zeros_like(image)).max()) * 2.0**-23
+    wrong = far(image, subject.image(probe, probe.row.astype(np.float64)), 1e-3 + rounding)
+    return f"in float32 and in float64: {wrong}" if wrong else None
+
+
+def cells(subject: Subject, probe: Probe) -> str | None:
+    """In the middle of its cell a token is drawn: the likeliest, the first and the last possible, and some between them. Or one so near
+    that, with so many small cells, the rounding of the stated law decides.
+    """
+    stage, row = subject.stage(probe), probe.row[None, :]
+    coupling = asked(subject, probe)
+    if coupling not in ("inverse_cdf", "gumbel"):
+        raise Inapplicable("it asks for no token, so its cells are its own")
+    probs = probabilities(subject.images(stage, row, [History()], probe.vocabulary)[0])
+    possible, ends = np.flatnonzero(probs), np.cumsum(probs)
+    for token in dict.fromkeys([int(np.argmax(probs)), *possible[np.linspace(0, len(possible) - 1, 4).astype(int)].tolist()]):
+        if coupling == "gumbel":
+            if probs[token] < 1e-12 * probs.max():
+                continue  # no uniform makes it win
+            script: Any = np.where(np.arange(len(probs)) == token, 1 - 2.0**-53, 0.5)
+        else:
+            script = (ends[token] - probs[token] / 2) / ends[-1]
+        (drawn,) = subject.tokens(stage, row, ScriptedNoise([script] * 8), Address([0], [0]), [History()])
+        inside = coupling == "inverse_cdf" and 0 <= drawn < len(probs)
+        near = inside and abs(ends[drawn] - probs[drawn] / 2 - script * ends[-1]) <= probs[drawn] / 2 + 10 * stated_within(probe)
+        if drawn != token and not near:
+            return f"in the middle of the cell of token {token} the draw is {drawn}"
+    return None
 
 
 def stated_law(subject: Subject, probe: Probe) -> str | None:
@@ -137,10 +207,8 @@ def edges(subject: Subject, probe: Probe) -> str | None:
     """At the smallest and largest uniforms and beside every boundary of the running sum: a possible token, so the certain one where there is one."""
     stage, row = subject.stage(probe), probe.row[None, :]
     probs = probabilities(subject.image(probe))
-    heard = ScriptedNoise([0.4] * 8)
-    subject.tokens(stage, row, heard, Address([0], [0]))
     scripts: list[Any] = [uniform for boundary in (0.0, 1.0, *np.cumsum(probs)) for uniform in around(float(boundary))]
-    if any(kind == "gumbel" for kind, _ in heard.questions):
+    if asked(subject, probe) == "gumbel":
         # one uniform a token: the impossible ones get the largest and the others the smallest, and the other way round
         scripts = [np.where(probs > 0, *ends) for ends in ((2.0**-53, 1 - 2.0**-53), (1 - 2.0**-53, 2.0**-53))]
     for script in scripts:
@@ -203,5 +271,5 @@ def outside(p: Parameter) -> list[Any]:
     return numbers
 
 
-PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "arrays": arrays, "remade": remade}
-CHOOSER_PROMISES: dict[str, Test] = PROMISES | {"stated law": stated_law, "three steps": three_steps, "edges": edges, "questions": questions}
+PROMISES: dict[str, Test] = {"form": form, "untouched": untouched, "arrays": arrays, "remade": remade, "float32": float32}
+CHOOSER_PROMISES: dict[str, Test] = PROMISES | {"stated law": stated_law, "three steps": three_steps, "edges": edges, "cells": cells, "questions": questions}

@@ -17,7 +17,7 @@ from ..core.noise import Address, Noise
 from ..core.parameter import MISSING, parameters
 from ..core.vocabulary import Vocabulary
 from ..methods import Method
-from .inputs import Probe, Row, irregular, letters, settings
+from .inputs import Probe, Row, irregular, is_wide, letters, settings
 
 
 class Inapplicable(Exception):
@@ -149,6 +149,22 @@ def same_bits(a: Row, b: Row) -> bool:
 def tolerance(row: Row) -> float:
     """How far probabilities that are equal by law may lie apart: 1e-10 in float64, 1e-4 below (semantics of the claims)."""
     return 1e-10 if row.dtype == np.float64 else 1e-4
+
+
+def far(a: Row, b: Row, allowed: float) -> str | None:
+    """Whether the distributions of two images are further apart than `allowed`, in total variation, or one has no number where it should."""
+    distance = float(np.abs(probabilities(a) - probabilities(b)).sum()) / 2
+    if distance <= allowed:
+        return None
+    return f"{int(kept(a).sum())} tokens are kept here and {int(kept(b).sum())} there, and the total variation between them is {distance:.3g}"
+
+
+def unlike(probe: Probe, a: Row, b: Row, allowed: float) -> str | None:
+    """Where two images of a probe's row, alike but for rounding, differ. In a wide row in float32 tokens lie so close to each other that some
+    are on any threshold: there the distance of the distributions counts.
+    """
+    crowded = is_wide(probe) and probe.row.dtype != np.float64
+    return far(a, b, tolerance(probe.row)) if crowded else differ(a, b, allowed)
 
 
 def differ(a: Row, b: Row, allowed: float) -> str | None:
