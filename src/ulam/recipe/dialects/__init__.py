@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
-from typing import Any
 
 from ...core.errors import UsageError, did_you_mean
 from .dialect import Dialect, Layout, Reading, Slot, Values
@@ -23,12 +22,12 @@ __all__ = ["Dialect", "Export", "Fit", "Judged", "Layout", "Reading", "Slot", "V
 
 @cache
 def engines() -> dict[str, Dialect]:
-    """The dialects by name: every file of this folder that holds a `DIALECT`."""
+    """The dialects by name: every one that a file of this folder holds."""
     found: dict[str, Dialect] = {}
     for info in pkgutil.iter_modules(__path__):
-        held: Any = getattr(importlib.import_module(f"{__name__}.{info.name}"), "DIALECT", None)
-        if held is not None:
-            found[held.name] = held
+        for held in vars(importlib.import_module(f"{__name__}.{info.name}")).values():
+            if isinstance(held, Dialect):
+                found[held.name] = held
     return dict(sorted(found.items()))
 
 

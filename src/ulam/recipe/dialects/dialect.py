@@ -91,11 +91,16 @@ class Slot:
 
 @dataclass(frozen=True)
 class Layout:
-    """An order of slots that the engine can be told, by these parameters; `pack` gives all parameters their last form."""
+    """An order of slots that the engine can be told, by these parameters.
+
+    pack     gives all parameters their last form
+    lacking  what is said of a stage that has no slot
+    """
 
     slots: tuple[Slot, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     pack: Callable[[dict[str, Any]], dict[str, Any]] = dict[str, Any]
+    lacking: str = "there is no such stage"
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Dialect:
     greedy      the parameters that ask for the most likely token; None if there are none
     skipped     methods whose slots are passed over when that is asked for
     ordered     False if the order is not published
+    backends    dialects one of which it is, and nobody knows which: a stage gets the worst of their verdicts
     advice      how the parameters are given to the engine
     """
 
@@ -149,6 +155,7 @@ class Dialect:
     greedy: ClassVar[Mapping[str, Any] | None] = None
     skipped: ClassVar[frozenset[str]] = frozenset()
     ordered: ClassVar[bool] = True
+    backends: ClassVar[tuple[Dialect, ...]] = ()
     advice: ClassVar[str] = ""
 
     def is_greedy(self, values: Values) -> bool:

@@ -8,7 +8,7 @@ sorting only ever swaps neighbours that are in the wrong order, checking all swa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, zip_longest
 from typing import Any
 
 from ...core.method import Stage
@@ -17,7 +17,7 @@ from ...methods.choosers.categorical import CategoricalChooser
 from ...methods.choosers.greedy import Greedy
 from ..recipe import Recipe
 from .commute import apart, commute, merged, tempered
-from .dialect import Dialect, Layout, Slot
+from .dialect import Dialect, Layout
 from .verdicts import Export, Fit, Judged, Verdict, unsupported
 
 ONE_TOKEN = "only the most likely token is left, and this stage keeps it"
@@ -29,8 +29,25 @@ ONLY_ONE = {"temperature": 0, "top_k": 1, "top_p": 0}
 
 def export(dialect: Dialect, recipe: Recipe) -> Export:
     """The parameters of the engine that come nearest to the recipe, and how near that is."""
+    if dialect.backends:
+        return worst(dialect.name, [export(each, recipe) for each in dialect.backends])
     written = recipe.written
     return min((attempt(dialect, layout, written) for layout in dialect.layouts(written)), key=lambda found: (found.verdict, total(found)))
+
+
+def worst(name: str, found: Sequence[Export]) -> Export:
+    """What holds whichever of the backends it is: for each stage the worst verdict, and no verdict above `reordered` where they want different parameters."""
+    first = max(found, key=lambda each: (each.verdict, total(each)))
+    split = any(each.parameters != first.parameters for each in found)
+    stages: list[Judged] = []
+    for several in zip_longest(*(each.stages for each in found)):
+        said = [(each.engine, stage) for each, stage in zip(found, several, strict=True) if stage is not None]
+        engine, judged = max(said, key=lambda each: (each[1].verdict, each[1].note != ""))
+        if len(said) < len(found) or any(stage != judged for _, stage in said):
+            verdict = max(judged.verdict, Verdict.REORDERED) if split else judged.verdict
+            judged = Judged(judged.stage, verdict, f"{engine}: {judged.note}")
+        stages.append(judged)
+    return Export(name, first.parameters, tuple(stages), first.notes)
 
 
 def total(found: Export) -> int:
@@ -59,7 +76,7 @@ def attempt(dialect: Dialect, layout: Layout, written: tuple[Stage, ...]) -> Exp
             fits[i] = unsupported("after one token is left it could only ban that one")
     greedy = begin is not None and end is not None
     merge(stages, fits)
-    places = placed(layout.slots, stages, fits)
+    places = placed(layout, stages, fits)
     if dialect.ordered:
         rewrite(dialect, stages, places, fits)
     judge_order(dialect, stages, places, fits)
@@ -101,9 +118,9 @@ def merge(stages: dict[int, Stage], fits: list[Fit]) -> None:
             del stages[i]
 
 
-def placed(slots: Sequence[Slot], stages: dict[int, Stage], fits: list[Fit]) -> dict[int, int]:
+def placed(layout: Layout, stages: dict[int, Stage], fits: list[Fit]) -> dict[int, int]:
     """The slot of every stage that has one; the others are judged, and leave."""
-    places: dict[int, int] = {}
+    slots, places = layout.slots, dict[int, int]()
     for i, stage in list(stages.items()):
         free = [at for at, slot in enumerate(slots) if slot.method == stage.name and at not in places.values()]
         if stage.scheduled:
@@ -112,7 +129,7 @@ def placed(slots: Sequence[Slot], stages: dict[int, Stage], fits: list[Fit]) -> 
             fits[i] = Fit()
         elif not free:
             taken = any(slot.method == stage.name for slot in slots)
-            fits[i] = unsupported("there is one place for it, and it is taken" if taken else "there is no such stage")
+            fits[i] = unsupported("there is one place for it, and it is taken" if taken else layout.lacking)
         else:
             places[i] = min(free, key=lambda at: slots[at].write(stage).verdict)
             continue
@@ -152,6 +169,9 @@ def write(dialect: Dialect, layout: Layout, stages: dict[int, Stage], places: di
     found: dict[str, Any] = {}
     for i in sorted(stages, key=lambda i: places[i]):
         fit = layout.slots[places[i]].write(stages[i])
+        for name, value in fit.parameters.items():
+            if isinstance(value, dict) and isinstance(found.get(name), dict):
+                fit.parameters[name] = found[name] = found[name] | value  # what two stages say in one map
         clash = [name for name, value in fit.parameters.items() if name in found and found[name] != value]
         if clash:
             fit = unsupported(f"{clash[0]} would have to be {found[clash[0]]} and {fit.parameters[clash[0]]} at once")
@@ -168,7 +188,13 @@ def write(dialect: Dialect, layout: Layout, stages: dict[int, Stage], places: di
 
 def ask_greedy(dialect: Dialect, layout: Layout, stages: dict[int, Stage], parameters: dict[str, Any], fits: list[Fit], end: int) -> None:
     """Ask for the most likely token, if the engine then still does what stands before."""
-    lost = [i for i in stages if stages[i].name in dialect.skipped and fits[i].verdict != Verdict.UNSUPPORTED]
+    asked = dialect.greedy or {}
+    lost = [
+        i
+        for i in stages
+        if fits[i].verdict != Verdict.UNSUPPORTED
+        and (stages[i].name in dialect.skipped or any(fits[i].parameters.get(name, value) != value for name, value in asked.items()))
+    ]
     if dialect.greedy is not None and not lost:
         skipped = {name for slot in layout.slots if slot.method in dialect.skipped for name in slot.off} - set(dialect.greedy)
         for name in skipped:
@@ -178,7 +204,7 @@ def ask_greedy(dialect: Dialect, layout: Layout, stages: dict[int, Stage], param
             for i in (*stages, end):
                 fits[i] = fits[i].worse(Verdict.REORDERED, "the order is not published")
     else:
-        why = f"it passes over {stages[lost[0]].name} when it takes the most likely token" if lost else "it cannot be asked for the most likely token"
+        why = f"it cannot do {stages[lost[0]].name} and then take the most likely token" if lost else "it cannot be asked for the most likely token"
         fits[end] = unsupported(why)
 
 
