@@ -149,7 +149,7 @@ def test_an_event_that_is_not_wholly_known(ulam: Ulam) -> None:
     assert " event b: 0 under the recipe" in lines
     assert " event b: 0 to 0.875 under the model" in lines
     event = data(ulam, "greedy", "-m", "abc", "--budget", "1", "--event", "a")["event"]
-    assert event == {"regex": "a", "recipe_prob": 1, "model_low_prob": 0.125, "model_high_prob": 1}
+    assert event == pytest.approx({"regex": "a", "recipe_prob": 1, "model_low_prob": 0.125, "model_high_prob": 1})
 
 
 def test_where_the_model_is_too_large_the_rest_is_exact(ulam: Ulam) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction as F
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ulam
+from tests.tiny import SIZE, open_llama, write_tiny
 from ulam.core.errors import BudgetExceeded, UsageError
 from ulam.core.method import Constraint, Transform
 from ulam.core.vocabulary import Vocabulary
 from ulam.decode.recipe_model import RecipeModel
 from ulam.exact import Interval, Law, Outcome
-from ulam.exact.comparison import Comparison, compare, text_probs
+from ulam.exact.comparison import Comparison, compare
+from ulam.exact.texts import text_log_probs
 from ulam.exact.ties import Tie, blind, ties
 from ulam.models import IID, Table, abc, alphabet
 
@@ -37,7 +42,7 @@ WEIGHTS = st.lists(st.integers(1, 20), min_size=6, max_size=6)
 def test_what_is_removed_need_not_be_listed(first: list[int], second: list[int], kept: int) -> None:
     """`law` has some of the other's outcomes; the distances are the same with the other law, and with its probabilities of these alone."""
     p, q = normal(first[:kept], "abcdef"[:kept]), normal(second, "abcdef")
-    whole, part = Comparison(Law(p), Law(q)), Comparison(Law(p), {name: q[name] for name in p})
+    whole, part = Comparison(Law(p), Law(q)), Comparison(Law(p), {name: math.log(q[name]) for name in p})
     variation = sum(abs(p.get(name, 0) - q[name]) for name in q) / 2
     divergence = sum(p[name] * math.log(p[name] / q[name]) for name in p)
     for each in (whole, part):
@@ -58,7 +63,7 @@ def test_what_is_removed_need_not_be_listed(first: list[int], second: list[int],
 def test_a_mass_has_bounds_where_outcomes_are_not_listed() -> None:
     law = Law({"a": 0.5, "b": 0.5})
     assert Comparison(law, Law({"a": 0.25, "c": 0.75})).mass(lambda o: o in "ac") == 1
-    assert Comparison(law, {"a": 0.25, "b": 0.125}).mass(lambda o: o == "a") == Interval(0.25, 0.875)
+    assert Comparison(law, {"a": math.log(0.25), "b": math.log(0.125)}).mass(lambda o: o == "a") == pytest.approx(Interval(0.25, 0.875))
 
 
 def test_laws_that_cannot_be_compared() -> None:
@@ -83,17 +88,19 @@ def test_a_recipe_beside_the_model_and_beside_another() -> None:
         compare(model, "top_k=2", max_paths=7)
 
 
-D = Table(
-    {"": {"x": 0.5, "y": 0.4, "$": 0.1}, "x": {"y": 0.5, "$": 0.5}}, alphabet("xy", end="$"), otherwise={"$": 1}, name="D"
-)
+D = Table({"": {"x": 0.5, "y": 0.4, "$": 0.1}, "x": {"y": 0.5, "$": 0.5}}, alphabet("xy", end="$"), otherwise={"$": 1}, name="D")
+
+
+def exponentials(log_probs: Mapping[Any, float]) -> dict[Any, float]:
+    return {outcome: math.exp(log_prob) for outcome, log_prob in log_probs.items()}
 
 
 @pytest.mark.parametrize("recipe", ["", "temperature=0.5", "top_k=2 temperature=2", "repetition_penalty(1.5)"])
 def test_texts_have_the_probability_that_the_loop_gives_them(recipe: str) -> None:
     law = ulam.law(D, recipe)
-    probs = text_probs(RecipeModel(D, recipe), (), law.outcomes)
+    probs = exponentials(text_log_probs(RecipeModel(D, recipe), (), law.outcomes))
     assert probs == {outcome: pytest.approx(float(p), abs=1e-15) for outcome, p in law}
-    assert text_probs(RecipeModel(D, "greedy"), (), [Outcome((1, 2), "stop"), Outcome((0, 1, 2), "stop")]) == {
+    assert exponentials(text_log_probs(RecipeModel(D, "greedy"), (), [Outcome((1, 2), "stop"), Outcome((0, 1, 2), "stop")])) == {
         Outcome((1, 2), "stop"): 0.0,
         Outcome((0, 1, 2), "stop"): 1.0,
     }
@@ -125,9 +132,71 @@ def test_probabilities_of_texts_add_to_one_in_double_precision() -> None:
     model = Torch({}, alphabet("abc"), otherwise=row, name="torch")
     law = ulam.law(model, "", max_tokens=3)
     for recipe in ("temperature=0.7", "temperature=1.5", "temperature=0.9"):
-        probs = text_probs(RecipeModel(model, recipe), (), law.outcomes)
-        assert math.fsum(probs.values()) == pytest.approx(1, abs=1e-14)
-        assert (Comparison(law, probs).rest, Comparison(law, probs).reverse_kl) == (0, None)
+        log_probs = text_log_probs(RecipeModel(model, recipe), (), law.outcomes)
+        assert math.fsum(exponentials(log_probs).values()) == pytest.approx(1, abs=1e-14)
+        assert (Comparison(law, log_probs).rest, Comparison(law, log_probs).reverse_kl) == (0, None)
+
+
+def in_float32(model: Table, module: Any) -> Table:
+    """The same logits as float32 of a library."""
+
+    class Single(type(model)):  # type: ignore[misc]
+        probs = None  # type: ignore[assignment]
+
+        def _read(self, prefixes: Any) -> Any:
+            return module.asarray(super()._read(prefixes), dtype=module.float32)
+
+    single = object.__new__(Single)
+    single.__dict__.update(model.__dict__)
+    return single
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_the_law_of_a_float32_model_is_normalised_in_float64(library: str) -> None:
+    """Thirds have no sum of one in float32; a recipe that removes nothing must not look as if it did, and one that does must."""
+    module = pytest.importorskip(library)
+    row = tuple(float(x) for x in np.random.default_rng(3).dirichlet(np.ones(7)))
+    model = in_float32(IID(row), module)
+    for recipe, kept in (("temperature=0.7", 7**3), ("top_k=6", 6**3)):
+        law = ulam.law(model, recipe, max_tokens=3)
+        assert law.model_log_probs is not None
+        beside = Comparison(law, law.model_log_probs)
+        single = np.log(np.array(row)).astype(np.float32).astype(np.float64)
+        mass = math.fsum(np.sort(np.exp(single))[-6:]) / math.fsum(np.exp(single)) if kept < 7**3 else 1.0
+        assert len(law) == kept
+        assert math.fsum(beside.probs) == pytest.approx(mass**3, abs=1e-13)
+        assert (beside.rest == 0, beside.reverse_kl) == ((True, None) if kept == 7**3 else (False, math.inf))
+
+
+@pytest.mark.parametrize("backend", ["builtin", "transformers"])
+def test_a_network_in_float32_and_its_law(backend: str, tmp_path: Path) -> None:
+    model: Any = open_llama(write_tiny(tmp_path))
+    if backend == "transformers":
+        torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+        torch.set_num_threads(1)
+        network = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+        model = ulam.load(lambda tokens: network(torch.tensor([list(tokens)])).logits[0, -1].detach(), model.vocabulary)
+    law = ulam.law(model, "", prompt=[3], max_tokens=1)
+    assert law.model_log_probs is not None
+    beside = Comparison(law, law.model_log_probs)
+    assert (len(law), beside.rest, beside.reverse_kl) == (SIZE, 0, None)
+    assert beside.total_variation < 1e-14
+    assert dict(law) == pytest.approx(dict(ulam.law(model, None, prompt=[3], max_tokens=1)), abs=1e-14)
+
+
+def test_texts_too_rare_for_a_float_are_no_texts_that_are_removed() -> None:
+    """Greedy says b 400 times, which the model says with probability 0.1^400: 400 ln 10 nats apart, and not infinitely far."""
+    model = Table({}, alphabet("ab$"), otherwise=lambda prefix: (0.9, 0.1, 0.0), name="rare", fingerprint="rare")
+    law = ulam.law(model, "ban_tokens=[0] greedy", max_tokens=400)
+    assert law.model_log_probs is not None
+    assert law.model_log_probs == {law.mode(): pytest.approx(400 * math.log(0.1))}
+    assert Comparison(law, law.model_log_probs).kl == pytest.approx(400 * math.log(10))
+    far = compare(model, "ban_tokens=[0] greedy", None, max_tokens=400, max_paths=3)
+    assert far.unlisted is not None
+    assert far.kl == pytest.approx(400 * math.log(10))
+    small = Law({"a": F(1, 10**400), "b": 1 - F(1, 10**400)})
+    assert Comparison(Law({"a": 1.0}), small).kl == pytest.approx(400 * math.log(10))
+    assert Comparison(Law({"b": 1.0}), small).removed == 1
 
 
 def test_a_text_that_ended_in_error_has_a_probability_only_where_the_model_fails() -> None:
@@ -141,7 +210,7 @@ def test_a_text_that_ended_in_error_has_a_probability_only_where_the_model_fails
 
     model = Failing({}, alphabet("ab"), otherwise=lambda prefix: (0.75, 0.25), name="failing")
     failed, ended = Outcome((1,), "error"), Outcome((0,), "error")
-    assert text_probs(RecipeModel(model, ""), (), [failed, ended]) == {failed: pytest.approx(0.25), ended: 0.0}
+    assert exponentials(text_log_probs(RecipeModel(model, ""), (), [failed, ended])) == {failed: pytest.approx(0.25), ended: 0.0}
     assert compare(model, "", max_tokens=2).total_variation == pytest.approx(0, abs=1e-15)
 
 
@@ -156,10 +225,10 @@ class NothingAfterB(Transform):
 def test_the_model_never_ends_where_a_stage_fails() -> None:
     """b (error) has 1/4 under the recipe; the model says ba, bb and bc in its place."""
     law = ulam.law(abc(), ulam.Recipe([NothingAfterB()]), max_tokens=2)
-    assert law.model_probs is not None
-    assert law.model_probs[Outcome((1,), "error")] == 0
+    assert law.model_log_probs is not None
+    assert law.model_log_probs[Outcome((1,), "error")] == -math.inf
     assert law.prob(Outcome((1,), "error")) == pytest.approx(0.25)
-    for other in (ulam.law(abc(), max_tokens=2), law.model_probs):
+    for other in (ulam.law(abc(), max_tokens=2), law.model_log_probs):
         beside = Comparison(law, other)
         assert beside.total_variation == pytest.approx(0.25)
         assert beside.rest == pytest.approx(0.25)
@@ -318,4 +387,7 @@ def test_a_text_that_a_constraint_ends_is_an_outcome_of_its_own() -> None:
     assert dict(drawn) == pytest.approx(dict(walked))
     assert drawn.prob(barred) == pytest.approx(0.25)
     assert drawn.text(barred) == "b (constraint)"
-    assert text_probs(RecipeModel(abc(), recipe), (), [barred, Outcome((1,), "error")]) == {barred: pytest.approx(0.25), Outcome((1,), "error"): 0.0}
+    assert exponentials(text_log_probs(RecipeModel(abc(), recipe), (), [barred, Outcome((1,), "error")])) == {
+        barred: pytest.approx(0.25),
+        Outcome((1,), "error"): 0.0,
+    }

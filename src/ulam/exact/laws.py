@@ -45,12 +45,12 @@ class Interval(NamedTuple):
 class Law:
     """Outcomes and their probabilities, most probable first, then by outcome.
 
-    probs        probability by outcome: floats, or fractions, which stay exact through `map`, `given`, `marginal` and `mean`
-    uncovered    probability of what was not enumerated; `prob`, `total_variation` and `mass` are then intervals, and what has no
-                 useful bound is refused
-    paths        how many paths it took
-    model_probs  for the texts of a model under a recipe (no `of`): the probability of each under the bare model
-    vocabulary   of the tokens in the outcomes, to show them as text
+    probs            probability by outcome: floats, or fractions, which stay exact through `map`, `given`, `marginal` and `mean`
+    uncovered        probability of what was not enumerated; `prob`, `total_variation` and `mass` are then intervals, and what has
+                     no useful bound is refused
+    paths            how many paths it took
+    model_log_probs  for the texts of a model under a recipe (no `of`): the log-probability of each under the bare model, nats
+    vocabulary       of the tokens in the outcomes, to show them as text
 
     Everything is in nats. Raises `LawNotNormalised` unless the probabilities and `uncovered`, none of them negative, add to one,
     within 1e-12 + 2^-50 a path.
@@ -62,7 +62,7 @@ class Law:
         *,
         uncovered: float = 0.0,
         paths: int = 1,
-        model_probs: Mapping[Any, float] | None = None,
+        model_log_probs: Mapping[Any, float] | None = None,
         vocabulary: Vocabulary | None = None,
     ):
         total = sum(probs.values()) if all(isinstance(p, Fraction) for p in probs.values()) else math.fsum(probs.values())
@@ -73,7 +73,7 @@ class Law:
             raise LawNotNormalised(f"a probability is {float(min(uncovered, *probs.values())):.3g}", fix="probabilities from 0 to 1")
         order = in_order(probs)
         self._probs: dict[Any, Number] = {outcome: probs[outcome] for outcome in order}
-        self.uncovered, self.paths, self.model_probs, self.vocabulary = uncovered, paths, model_probs, vocabulary
+        self.uncovered, self.paths, self.model_log_probs, self.vocabulary = uncovered, paths, model_log_probs, vocabulary
 
     @property
     def outcomes(self) -> tuple[Any, ...]:
@@ -128,10 +128,7 @@ class Law:
 
     def surprisal(self, outcome: Any) -> float:
         """-ln of its probability, nats."""
-        p = self._at(outcome, self._known("surprisal"))
-        if isinstance(p, Fraction) and p:  # which may be too small for a float
-            return math.log(p.denominator) - math.log(p.numerator)
-        return -math.log(p) if p else math.inf
+        return -log_of(self._at(outcome, self._known("surprisal")))
 
     def entropy(self) -> float:
         """Nats."""
@@ -279,6 +276,13 @@ class Law:
 def rounding(paths: int) -> float:
     """How far from one the probabilities of so many paths may add."""
     return 1e-12 + 2.0**-50 * paths
+
+
+def log_of(p: Number) -> float:
+    """ln p, also of a fraction that is too small for a float; `-inf` for 0."""
+    if not p:
+        return -math.inf
+    return math.log(p.numerator) - math.log(p.denominator) if isinstance(p, Fraction) else math.log(p)
 
 
 def total(numbers: Any) -> Any:

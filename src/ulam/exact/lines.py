@@ -119,4 +119,3 @@ def rest(law: Law, top: int) -> float:
 def many(count: int, word: str) -> str:
     """`1 text`, `6 561 texts`."""
     return f"{told(count)} {word}{'' if count == 1 else 's'}"
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
-from math import exp, fsum
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from math import fsum
 from typing import Any, TypeAlias, cast
 
 from ..core.errors import BudgetExceeded, NotDeterministic, OutOfRange, UsageError
@@ -20,6 +20,7 @@ from .enumerate import EnumeratingNoise
 from .laws import Law, Outcome, rounding, total
 from .path import REPEAT, Limits, Path
 from .size import check_size, too_many
+from .texts import text_log_probs
 from .walk import leaves
 
 Procedure: TypeAlias = Callable[[Noise], Any]
@@ -72,7 +73,8 @@ def law(
     of            result to the outcome that is counted. Without it a sample is counted as `Outcome(tokens, finish_reason)`,
                   several samples as the tuple of theirs, and anything else as itself
     max_paths     the most ways that are tried (1 000 000); a recipe that has more is refused before the first
-    max_depth     the most random choices on one way (10 000); `max_outcomes`: the most outcomes of one choice
+    max_depth     the most random choices on one way (10 000); `max_outcomes`: the most outcomes of one choice. The walk of
+                  `law(model, None, ...)` makes no choices: it is bounded by max_tokens and max_paths
     partial       over budget, return what there is, with `law.uncovered` > 0
     watch         called with (paths, mass covered) after every path
 
@@ -113,7 +115,7 @@ def law(
     def rows(noise: Noise, n: int) -> Sequence[Sample]:
         return sample(model, [prompts[0]], chosen, n=n, max_tokens=length, stop=stop, noise=noise)
 
-    beside = model_prob if of is None else None
+    beside = (lambda outcomes: text_log_probs(model, prompts[0], outcomes)) if of is None else None
     return enumerated(rows, of or counted, limits, max_paths, partial, watch, width=together(model, length), vocabulary=model.vocabulary, beside=beside)
 
 
@@ -131,11 +133,6 @@ def together(model: LanguageModel, length: int) -> int:
     return max(1, min(WIDTH, cast(CachedModel, model).max_entries // (2 * length + 2)))
 
 
-def model_prob(sample: Sample) -> float:
-    """What the bare model gives a text. Where a stage fails it gives none: the model goes on, it never ends there."""
-    return 0.0 if sample.error is not None and sample.error.stage else exp(sample.model_log_prob)
-
-
 def enumerated(
     run: Run,
     of: Count,
@@ -145,14 +142,13 @@ def enumerated(
     watch: Watch | None,
     width: int = 1,
     vocabulary: Vocabulary | None = None,
-    beside: Callable[[Any], float] | None = None,
+    beside: Callable[[Iterable[Any]], Mapping[Any, float]] | None = None,
 ) -> Law:
     """The law of what `run(noise, n)` returns n independent rows of, at most `width` paths at a time.
 
-    `beside` tells the model's probability of a result, which results that count as the same outcome have in common.
+    `beside` tells the model's log-probabilities of the outcomes.
     """
     masses: dict[Any, list[float]] = defaultdict(list)
-    model_probs: dict[Any, float] = {}
     count, covered, lost = 0, 0.0, False
     paths = [Path(limits)]
     while paths and count < max_paths:
@@ -167,8 +163,6 @@ def enumerated(
             else:
                 masses[outcome].append(path.mass)
                 covered += path.mass
-                if beside is not None:
-                    model_probs[outcome] = beside(result)
             if vocabulary is None and isinstance(result, Samples):
                 vocabulary = result.vocabulary
         if watch is not None:
@@ -180,7 +174,7 @@ def enumerated(
         {outcome: fsum(each) for outcome, each in masses.items()},
         uncovered=at_most(1 - fsum(mass for each in masses.values() for mass in each), count) if paths or lost else 0.0,
         paths=count,
-        model_probs=model_probs or None,
+        model_log_probs=None if beside is None else beside(masses),
         vocabulary=vocabulary,
     )
 

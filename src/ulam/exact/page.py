@@ -38,7 +38,7 @@ def to_html(law: Law) -> str:
     """One `<div>` with a style of its own: the most probable outcomes with bars, entropy and distances. Unfolded: up to 500
     outcomes, and the tokens by position. At most 200 kB; what is left out is said.
     """
-    beside = Comparison(law, law.model_probs) if law.model_probs and not law.uncovered else None
+    beside = Comparison(law, law.model_log_probs) if law.model_log_probs and not law.uncovered else None
     facts = [many(len(law), noun(law)), *measures(law, beside, Names("law", "model", "the model"), len(law) <= TOP), many(law.paths, "path")]
     rows = outcome_rows(law, beside)
     parts = [f"<style>{STYLE}</style>", paragraph(" · ".join(facts)), *framed(law, beside, rows[:TOP])]

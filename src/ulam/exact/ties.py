@@ -15,8 +15,8 @@ from ..methods import claims_of
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from ..recipe.draw import Failures, mend, shape
-from .comparison import Prefix, branches, in_batches
 from .laws import Law
+from .texts import Prefix, branches, in_batches
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,7 @@ def below(model: LanguageModel, prompt: tuple[int, ...], room: int, state: State
         for row, (prefix, mass) in enumerate(branches):
             probs = next_token(model, (*prompt, *prefix), to_numpy(logits)[row])
             if probs is None:
-                failures: Failures = getattr(state, "failures", {})
-                yield Outcome(prefix, failing(failures[row]) if row in failures else "error"), mass
+                yield Outcome(prefix, failed_as(state, row)), mass
                 continue
             on: list[Branch] = []
             for token, p in enumerate(probs):
@@ -80,6 +79,12 @@ def below(model: LanguageModel, prompt: tuple[int, ...], room: int, state: State
                 yield below(model, prompt, room, model.select(state, [row] * len(part)), None, part)
     finally:
         model.release(state)
+
+
+def failed_as(state: State, row: int) -> str:
+    """The reason that the loop gives for a row that no token can be drawn from, "constraint" or "error"."""
+    failures: Failures = getattr(state, "failures", {})
+    return failing(failures[row]) if row in failures else "error"
 
 
 def next_token(model: LanguageModel, prefix: tuple[int, ...], logits: np.ndarray[Any, Any]) -> Sequence[Number] | None:
