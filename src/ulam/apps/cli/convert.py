@@ -45,9 +45,10 @@ def convert(
       ulam recipe convert body.json --from sglang --to openai     a request body
 
     Usage: ulam recipe convert SETTINGS [--to ENGINE] [FLAGS]
-      SETTINGS  stages; a recipe file; generation_config.json; a JSON body, a file or {...}; "SamplingParams(...)"; "llama-cli ...";
-                a Modelfile; a preset .yaml; a .gguf file
-      ENGINE    transformers, vllm, sglang, llama.cpp, mlx-lm, ollama, koboldcpp, exllamav2, exllamav3, text-generation-webui, openai
+      SETTINGS  stages; a recipe file; generation_config.json; a JSON body, a file or {...};
+                "SamplingParams(...)"; "llama-cli ..."; a Modelfile; a preset .yaml; a .gguf file
+      ENGINE    transformers, vllm, sglang, llama.cpp, mlx-lm, ollama, koboldcpp, exllamav2,
+                exllamav3, text-generation-webui, openai
     """
     note = silent if quiet else say
     if not words:

@@ -32,10 +32,10 @@ def overview(
 ) -> int:
     """ulam recipe: recipes, and the settings of other engines.
 
-      ulam recipe show temperature=0.8 top_p=0.95                  what each stage does; as TOML, JSON, Python
-      ulam recipe convert generation_config.json                   settings of another engine, as a recipe
-      ulam recipe convert temperature=0.8 top_p=0.95 --to vllm     a recipe, as settings of another engine
-      ulam recipe diff "top_p=0.9" "min_p=0.05" -p "Once upon"     two recipes on a model
+      ulam recipe show temperature=0.8 top_p=0.95         what each stage does; TOML, JSON, Python
+      ulam recipe convert generation_config.json          settings of another engine, as a recipe
+      ulam recipe convert top_p=0.95 --to vllm            a recipe, as settings of another engine
+      ulam recipe diff "top_p=0.9" "min_p=0.05" -p "Mia"  two recipes on a model
 
     Usage: ulam recipe show|convert|diff ...      (each with its --help)
     """

@@ -60,7 +60,7 @@ def sample(
 
     Usage: ulam [sample] PROMPT [STAGE ...] [FLAGS]; also, each with its --help:
       law STAGE ...      every text, exactly       score TEXT          how surprising a text is
-      methods [NAME]     what each stage does      recipe show STAGE   a recipe as TOML, JSON, Python
+      methods [NAME]     what each stage does      recipe VERB         settings of other engines
       audit file:Method  a method of your own      train TEXT -o DIR   a small model of your own
     """
     note = silent if quiet else say
