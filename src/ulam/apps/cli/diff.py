@@ -43,9 +43,9 @@ def diff(
 ) -> int:
     """ulam recipe diff: how two recipes differ on a model, token for token, with the same dice.
 
-      ulam recipe diff "temperature=1.3 min_p=0.05" "min_p=0.05 temperature=1.3" -p "The cat saw"
-      ulam recipe diff "top_p=0.9 temperature=1.3" --engine vllm         a recipe, and what vLLM makes of it
-      ulam recipe diff generation_config.json "" --prompts bundled       settings of any engine, on 40 prompts
+      ulam recipe diff "temperature=2 min_p=0.05" "min_p=0.05 temperature=2" -p "The cat saw"
+      ulam recipe diff "top_p=0.9 temperature=1.3" --engine vllm    a recipe, and what vLLM makes of it
+      ulam recipe diff generation_config.json "" --prompts bundled  any settings, on 40 prompts
 
     Usage: ulam recipe diff A B [FLAGS]      (each in quotes: stages, or settings as for recipe convert)
     """
