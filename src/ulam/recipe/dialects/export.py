@@ -32,12 +32,12 @@ def export(dialect: Dialect, recipe: Recipe) -> Export:
     if dialect.backends:
         return worst(dialect.name, [export(each, recipe) for each in dialect.backends])
     written = recipe.written
-    return min((attempt(dialect, layout, written) for layout in dialect.layouts(written)), key=lambda found: (found.verdict, total(found)))
+    return min((attempt(dialect, layout, written) for layout in dialect.layouts(written)), key=badness)
 
 
 def worst(name: str, found: Sequence[Export]) -> Export:
     """What holds whichever of the backends it is: for each stage the worst verdict, and no verdict above `reordered` where they want different parameters."""
-    first = max(found, key=lambda each: (each.verdict, total(each)))
+    first = max(found, key=badness)
     split = any(each.parameters != first.parameters for each in found)
     stages: list[Judged] = []
     for several in zip_longest(*(each.stages for each in found)):
@@ -50,8 +50,9 @@ def worst(name: str, found: Sequence[Export]) -> Export:
     return Export(name, first.parameters, tuple(stages), first.notes)
 
 
-def total(found: Export) -> int:
-    return sum(each.verdict for each in found.stages)
+def badness(found: Export) -> tuple[int, int, int]:
+    """What decides between two orders: the verdict, those of the stages, and how many of these need a word."""
+    return found.verdict, sum(each.verdict for each in found.stages), sum(each.note != "" for each in found.stages)
 
 
 def attempt(dialect: Dialect, layout: Layout, written: tuple[Stage, ...]) -> Export:

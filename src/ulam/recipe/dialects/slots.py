@@ -52,7 +52,7 @@ def number(
         extra = [p.name for p, _ in stage.written() if p.name != first.name]
         if extra:
             return unsupported(f"it has no {' and no '.join(extra)}")
-        return Fit({name: value / unit if unit != 1 else value}, Verdict.APPROXIMATE if differs else Verdict.EXACT, differs)
+        return Fit({name: float(f"{value / unit:.15g}") if unit != 1 else value}, Verdict.APPROXIMATE if differs else Verdict.EXACT, differs)
 
     return Slot(method, {name: off}, read, write, tag)
 
