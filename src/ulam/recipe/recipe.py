@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..core.arrays import Array, as_logits
+from ..core.arrays import Array, as_logits, to_numpy
 from ..core.categorical import Categorical
 from ..core.context import Context, History
-from ..core.errors import RecipeError, UlamError, UsageError
+from ..core.errors import RecipeError, TokenOutOfRange, UlamError, UsageError
 from ..core.method import Chooser, Stage, Transform
 from ..core.noise import Address, PhiloxNoise, check_word
 from ..core.parameter import parameters
 from ..core.vocabulary import Vocabulary
 from ..methods.choosers.categorical import CategoricalChooser
+from ..methods.choosers.gumbel_max import GumbelMax
 from . import formats
 from .draw import Failures, check_told_by_texts, draw, go_on, law, mend, shape
+from .ledger import Ledger, ledger
 from .parse import check_order, parse, show
 
 if TYPE_CHECKING:
@@ -186,6 +188,31 @@ class Recipe:
         log_probs, failures = law(self.transforms, self.chooser, rows, context)
         raise_first(failures)
         return Categorical(log_probs if z.ndim == 2 else log_probs[0, :])
+
+    def ledger(
+        self, logits: Any, prompt: Sequence[int] = (), generated: Sequence[int] = (), state: list[Any] | None = None, watch: Sequence[int] = ()
+    ) -> Ledger:
+        """What each stage did to one row of logits [V], nats, with this history: a table of what it kept, removed and moved, in float64.
+
+        watch   tokens whose probability is shown after every stage
+        state   as for `distribution`
+        Raises what `distribution` raises; `TokenOutOfRange` for a watched id that the row does not have.
+        """
+        z = checked(logits)
+        if z.ndim != 1:
+            raise UsageError(f"a ledger is of one row of logits [V], and these have shape {tuple(z.shape)}", fix="call it for each row")
+        for token in watch:
+            if not 0 <= token < z.shape[0]:
+                raise TokenOutOfRange(f"token id {token} is outside 0 to {z.shape[0] - 1}", fix="watch=[0]")
+        row = to_numpy(z).astype(np.float64)
+        shown = [stage for stage in self.written if not isinstance(stage, (CategoricalChooser, GumbelMax))]
+
+        def law_after(count: int) -> Categorical:
+            part = Recipe(shown[:count])
+            object.__setattr__(part, "vocabulary", self.vocabulary)
+            return part.distribution(row, prompt, generated, state[:count] + [None] * (count == len(part.transforms)) if state else None)
+
+        return ledger(shown, law_after, watch, self.vocabulary)
 
     def choose(
         self,
