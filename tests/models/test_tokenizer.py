@@ -1,4 +1,4 @@
-"""tokenizer.json to exact bytes; other kinds of tokenizer are refused by name."""
+"""tokenizer.json to exact bytes, byte-level BPE; what has no bytes of one token is refused by name. Other kinds: `test_tokenizer_kinds.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from tests.tiny import END, SIZE, tiny_tokenizer
 from ulam.core.errors import ModelError
@@ -85,31 +85,20 @@ def test_truncation_and_padding_are_not_obeyed() -> None:
 
 
 def test_a_size_that_differs_is_refused() -> None:
-    for size in (SIZE - 1, SIZE + 1, 10**12):
-        with pytest.raises(ModelError, match=f"has 320 tokens with ids up to 319, the model has {size} rows") as error:
+    for size, words in (
+        (SIZE - 1, "has 320 tokens with ids up to 319, the model has 319 rows"),
+        (10**12, "has 320 tokens and the model has 1000000000000 rows"),
+    ):
+        with pytest.raises(ModelError, match=words):
             read(tiny_tokenizer(), size)
-        assert "resize_token_embeddings" in str(error.value)
 
 
-def word_level() -> Tokenizer:
-    return Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
-
-
-def unigram() -> Tokenizer:
-    tokenizer = Tokenizer(models.Unigram([("a", -1.0), ("▁", -1.0)]))
-    tokenizer.decoder = decoders.Metaspace()
-    return tokenizer
-
-
-def sentence_piece() -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE({"<unk>": 0, "▁a": 1, "<0x0A>": 2}, [], byte_fallback=True, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return tokenizer
-
-
-def bare_bpe() -> Tokenizer:
-    return Tokenizer(models.BPE({"a": 0}, []))
+def test_rows_without_a_token_are_tokens_without_text() -> None:
+    vocabulary = read(tiny_tokenizer(), SIZE + 2)
+    assert len(vocabulary) == SIZE + 2
+    assert vocabulary.tokens[SIZE:] == (b"", b"")
+    assert vocabulary.show(SIZE + 1) == f"<unused {SIZE + 1}>"
+    assert vocabulary.encode("The cat") == VOCABULARY.encode("The cat")
 
 
 def dropout() -> Tokenizer:
@@ -118,18 +107,35 @@ def dropout() -> Tokenizer:
     return tokenizer
 
 
+def two_letters() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE({"a": 0}, []))
+    tokenizer.decoder = decoders.Replace("ab", " ")
+    return tokenizer
+
+
+def ctc() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE({"a": 0}, []))
+    tokenizer.decoder = decoders.CTC()
+    return tokenizer
+
+
+def as_a_whole() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE({"a": 0}, []))
+    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Replace("a", "b")])
+    return tokenizer
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (word_level, "is a WordLevel tokenizer"),
-        (unigram, "is a SentencePiece tokenizer"),
-        (sentence_piece, "is a SentencePiece tokenizer"),
-        (bare_bpe, "is a BPE tokenizer with the decoder none"),
-        (dropout, "is a BPE tokenizer with dropout"),
+        (dropout, "is a BPE tokenizer with dropout, whose ids are random"),
+        (two_letters, 'has a decoder, "Replace", from which the bytes of a token cannot be told'),
+        (ctc, 'has a decoder, "CTC", from which the bytes of a token cannot be told'),
+        (as_a_whole, r"has a decoder that changes a text as a whole: Fuse \+ Replace"),
     ],
 )
-def test_other_kinds_are_refused_by_name(make: Callable[[], Tokenizer], words: str) -> None:
-    with pytest.raises(ModelError, match=f"t/tokenizer.json {words}.*byte-level BPE only"):
+def test_what_has_no_bytes_of_one_token_is_refused_by_name(make: Callable[[], Tokenizer], words: str) -> None:
+    with pytest.raises(ModelError, match=f"t/tokenizer.json {words}"):
         read(make())
 
 

@@ -17,6 +17,7 @@ class Vocabulary:
     start      the id that begins a text, or None
     ends       the ids that end a text (may be empty)
     encode     text to ids, without start or end token; None for a vocabulary that has no text
+    encode_prompt  the same for a text that begins, before which some tokenizers put a space; `encode` if left out
     """
 
     def __init__(
@@ -27,9 +28,10 @@ class Vocabulary:
         start: int | None = None,
         ends: Sequence[int] = (),
         encode: Callable[[str], list[int]] | None = None,
+        encode_prompt: Callable[[str], list[int]] | None = None,
     ):
         self.tokens, self.names, self.start, self.ends = tuple(tokens), dict(names or {}), start, tuple(sorted(set(ends)))
-        self._encode = encode
+        self._encode, self._encode_prompt = encode, encode_prompt or encode
         for i in (*self.names, *self.ends, *([] if start is None else [start])):
             self.check(i)
 
@@ -46,10 +48,20 @@ class Vocabulary:
         return int(token)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, without start or end token. Raises `NeedsTokenizer` where there is no text."""
-        if self._encode is None:
+        """Ids whose bytes are this text, without start or end token. Raises `NeedsTokenizer` where there are none."""
+        return self._ids(self._encode, text)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of a text that begins here, without start or end token, as the model's tokenizer has them. Raises `NeedsTokenizer` where there is no text.
+
+        Their bytes may differ from the text: a space before it, capitals or accents that the tokenizer does not keep.
+        """
+        return self._ids(self._encode_prompt, text)
+
+    def _ids(self, encode: Callable[[str], list[int]] | None, text: str) -> list[int]:
+        if encode is None:
             raise NeedsTokenizer("this model has no tokenizer, so text cannot become tokens", fix="give token ids: [3, 17, 4]")
-        return [self.check(i) for i in self._encode(text)]
+        return [self.check(i) for i in encode(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; bytes that are no UTF-8 become U+FFFD. Special tokens have no text."""

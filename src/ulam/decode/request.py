@@ -44,22 +44,25 @@ def read_count(value: Any, name: str, least: int) -> int:
     return int(value)
 
 
-def read_tokens(vocabulary: Vocabulary, text: Any, which: str) -> tuple[str, tuple[int, ...]]:
-    """A text or token ids, as text and as ids, with nothing put before or after them; `which` names it in errors.
+def read_tokens(vocabulary: Vocabulary, text: Any, which: str, begins: bool = False) -> tuple[str, tuple[int, ...]]:
+    """A text or token ids, as text and as ids, without start or end token; `which` names it in errors.
+
+    A text that `begins`, and does not go on another, is encoded as the tokenizer encodes a prompt.
 
     Raises `UsageError`, `TokenOutOfRange`, and `NeedsTokenizer` for text where the model has none.
     """
     if isinstance(text, str):
         if not is_unicode(text):
             raise UsageError(f"{which} holds half of a surrogate pair, which is no text", fix="read the text as UTF-8")
-        return text, tuple(vocabulary.encode(text)) if text else ()  # nothing needs no tokenizer
+        encode = vocabulary.encode_prompt if begins else vocabulary.encode
+        return text, tuple(encode(text)) if text else ()  # nothing needs no tokenizer
     ids = tuple(vocabulary.check(token) for token in listed(text, which, 'a text, or a list of token ids: "Once", [3, 17, 4]'))
     return vocabulary.decode(ids), ids
 
 
 def read_prompt(vocabulary: Vocabulary, prompt: Any, which: str = "the prompt") -> tuple[str, tuple[int, ...]]:
     """As `read_tokens`; a text stands after the start token, if there is one."""
-    text, ids = read_tokens(vocabulary, prompt, which)
+    text, ids = read_tokens(vocabulary, prompt, which, begins=True)
     return text, ids if vocabulary.start is None or not isinstance(prompt, str) else (vocabulary.start, *ids)
 
 

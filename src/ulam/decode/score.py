@@ -66,7 +66,7 @@ def score(model: LanguageModel, text: Prompt, recipe: str | Recipe | None = None
     """
     check_model(model)
     vocabulary = model.vocabulary
-    said, tokens = read_tokens(vocabulary, text, "the text")
+    said, tokens = read_tokens(vocabulary, text, "the text", begins=isinstance(prompt, str) and not prompt)
     before, prompt_tokens = read_prompt(vocabulary, prompt)
     check_text(tokens, vocabulary)
     chosen = None if recipe is None else Recipe(recipe)

@@ -223,7 +223,7 @@ def tokens_before(model: LanguageModel, words: str | Sequence[int], place: str) 
             raise type(error)(f"{place}: {error.what}", fix=error.fix) from None
     if not is_unicode(words):
         raise UsageError(f"{place} holds half of a surrogate pair, which is no text", fix="read the text as UTF-8")
-    return tuple(model.vocabulary.encode(words)) if words else ()
+    return tuple(model.vocabulary.encode_prompt(words)) if words else ()
 
 
 def number(name: str, range: str, *, help: str, default: float, neutral: Any = MISSING) -> Parameter:

@@ -53,7 +53,8 @@ def load(
     options    of the backend
 
     Nothing is downloaded and nothing in a file is run: pickles are refused. Raises `ModelError` for what cannot be loaded, with
-    one line that names the file and what is wrong in it; `UsageError` for a tokenizer, a backend or an option that has no place; for a function that is called, what `FunctionModel` raises.
+    one line that names the file and what is wrong in it; `UsageError` for a tokenizer, a backend or an option that has no
+    place; for a function that is called, what `FunctionModel` raises.
     """
     if backend != "auto" and backend not in BACKENDS:
         raise UsageError(f'unknown backend "{backend}".{did_you_mean(backend, BACKENDS)}', fix=f"backend={', '.join(['auto', *BACKENDS])}")
