@@ -140,7 +140,7 @@ def read_encoder(values: Values) -> Stage | None:
 
 
 def write_encoder(stage: RepetitionPenalty) -> Fit:
-    if stage.scope != "prompt" or stage.window != "all" or stage.on != "logits":
+    if stage.scope != "prompt" or stage.window != "all" or stage.slope != 1 or stage.on != "logits":
         return unsupported("its penalty of the prompt counts all of it, and nothing else")
     return Fit({"encoder_repetition_penalty": 1 / stage.r})
 

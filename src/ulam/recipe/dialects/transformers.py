@@ -1,11 +1,13 @@
 """transformers 5.23: `model.generate(...)` and generation_config.json.
 
-Order     sequence_bias > repetition > no_repeat_ngram > bad words > min length > forced end > length decay > suppress > suppress at
-          begin > temperature > top_h > top_k > top_p > min_p > typical_p > epsilon > eta > watermark. From temperature on only with
-          do_sample=True.
+Order     sequence_bias > encoder repetition > repetition > no_repeat_ngram > bad words > min length > forced end > length decay >
+          suppress > suppress at begin > temperature > top_h > top_k > top_p > min_p > typical_p > epsilon > eta > watermark. From
+          temperature on only with do_sample=True.
 Defaults  do_sample is False, so greedy; when sampling, top_k is 50. A model's own generation_config.json changes both without a word.
 Edges     temperature 0 is refused; top_k and top_p keep tokens that tie with the last one in their own way; repetition_penalty counts
-          prompt and continuation, all of it. top_h is another function: it compares sums of -p ln p over the first 100 tokens.
+          prompt and continuation, all of it; encoder_repetition_penalty=x is repetition_penalty=1/x of the prompt, for models without
+          an encoder too. bad_words_ids leaves out end tokens that stand alone. Biases are kept in float32. top_h is another function: it
+          compares sums of -p ln p over the first 100 tokens.
 Source    src/transformers/generation/{utils,logits_process,configuration_utils}.py
 """
 
@@ -26,6 +28,8 @@ from ...methods.transforms.sequence_bias import SequenceBias
 from .dialect import Dialect, Slot, Values
 from .slots import NEEDS_IDS, number, penalty, token_ids
 from .verdicts import Fit, approximate, unsupported
+
+TOP_H = "its top_h compares running sums of -p ln p of the first 100 tokens, not the entropy of what is kept"
 
 
 def read_sequence_bias(values: Values) -> Stage | None:
@@ -107,11 +111,19 @@ def read_encoder(values: Values) -> Stage | None:
 
 
 def write_encoder(stage: RepetitionPenalty) -> Fit:
-    return unsupported("a penalty of the prompt alone is for encoder-decoder models there")
+    if stage.scope != "prompt" or stage.window != "all" or stage.slope != 1 or stage.on != "logits":
+        return unsupported("its encoder_repetition_penalty counts all of the prompt, and nothing else")
+    return Fit({"encoder_repetition_penalty": 1 / stage.r})
+
+
+def read_top_h(values: Values) -> Stage | None:
+    if values.get("top_h") is not None:
+        values.note(f"top_h={values.get('top_h'):g} is left out: {TOP_H}")
+    return None
 
 
 def write_top_h(stage: Any) -> Fit:
-    return approximate({"top_h": stage.a}, "its top_h compares running sums of -p ln p of the first 100 tokens, not the entropy of what is kept")
+    return approximate({"top_h": stage.a}, TOP_H)
 
 
 class Transformers(Dialect):
@@ -119,8 +131,8 @@ class Transformers(Dialect):
     version = "5.23"
     slots = (
         Slot("sequence_bias", {"sequence_bias": None}, read_sequence_bias, write_sequence_bias),
-        penalty("repetition_penalty", "repetition_penalty", off=1.0, scope="all"),
         Slot("repetition_penalty", {"encoder_repetition_penalty": 1.0}, read_encoder, write_encoder),
+        penalty("repetition_penalty", "repetition_penalty", off=1.0, scope="all"),
         Slot("no_repeat_ngram", {"no_repeat_ngram_size": 0}, read_ngram, write_ngram),
         Slot("ban_words", {"bad_words_ids": None}, read_bad_words, write_bad_words),
         Slot("min_tokens", {"min_new_tokens": 0}, read_min_tokens, lambda stage: Fit({"min_new_tokens": stage.n})),
@@ -128,7 +140,7 @@ class Transformers(Dialect):
         Slot("ban_tokens", {"suppress_tokens": None}, read_suppress, write_suppress),
         Slot("suppress_at_start", {"begin_suppress_tokens": None}, read_begin, write_begin),
         number("temperature", off=1.0, allowed="(0, inf)"),
-        Slot("top_h", {"top_h": None}, lambda values: None, write_top_h),
+        Slot("top_h", {"top_h": None}, read_top_h, write_top_h),
         number("top_k", off=0),
         number("top_p", off=1.0),
         number("min_p", off=0.0),
