@@ -98,7 +98,7 @@ def shown(block: Block) -> str:
 
 def runs(page: str) -> Iterator[tuple[Block, str]]:
     """Every block and what it is now, run one after the other."""
-    names: dict[str, Any] = {"__name__": "page"}
+    names: dict[str, Any] = {"__name__": "__main__"}  # where dataclasses look up their module
     for block in blocks(page):
         yield block, run(block, names)
 

@@ -86,7 +86,7 @@ def test_a_page_is_rewritten_with_what_its_blocks_print(tmp_path: Path) -> None:
     subprocess.run([*command, "--check", str(page)], capture_output=True, check=True)
 
 
-@pytest.mark.parametrize("page", ["lecture.md"])
+@pytest.mark.parametrize("page", ["lecture.md", "testing.md"])
 def test_the_pages_of_the_docs_run_from_top_to_bottom(page: str, tmp_path: Path) -> None:
     """In a process of its own. What it prints is what the page shows, and every picture that the page shows is drawn anew."""
     path = ROOT / "docs" / page

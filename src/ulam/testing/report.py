@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..core.errors import UlamError
+from ..render.receipt import counted
 from .inputs import Probe
 
 
@@ -40,7 +41,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.subject}: {sum(self.asserted.values())} assertions"]
-        lines += [f"  {name:<16} {count} inputs" for name, count in self.asserted.items()]
+        lines += [f"  {name:<16} {counted(count, 'input')}" for name, count in self.asserted.items()]
         lines += [f"  {name:<16} not applicable: {why}" for name, why in self.not_applicable.items()]
         lines += [f"  {name:<16} holds on every input, and is not claimed" for name in self.understated]
         lines += [f"  {name:<16} {found}" for name, found in self.measured.items()]
