@@ -63,8 +63,8 @@ def sequence_number(prompt: int, sample: int) -> int:
     return prompt << 32 | sample
 
 
-def philox(counter: tuple[Words, Words, Words, Words], key: tuple[int, int], rounds: int = 10) -> tuple[Words, Words, Words, Words]:
-    """Philox4x32: four counter words and two key words to four random words, vectorised."""
+def philox(counter: tuple[Words, Words, Words, Words], key: tuple[Any, Any], rounds: int = 10) -> tuple[Words, Words, Words, Words]:
+    """Philox4x32: four counter words and two key words (numbers, or arrays of unsigned 64-bit ones) to four random words, vectorised."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -72,9 +72,9 @@ def philox(counter: tuple[Words, Words, Words, Words], key: tuple[int, int], rou
         p0 = c0.astype(np.uint64) * np.uint64(0xD2511F53)
         p1 = c2.astype(np.uint64) * np.uint64(0xCD9E8D57)
         c0, c1, c2, c3 = (
-            (p1 >> shift).astype(np.uint32) ^ c1 ^ np.uint32(k0),
+            (p1 >> shift).astype(np.uint32) ^ c1 ^ np.asarray(k0, np.uint32),
             (p1 & low).astype(np.uint32),
-            (p0 >> shift).astype(np.uint32) ^ c3 ^ np.uint32(k1),
+            (p0 >> shift).astype(np.uint32) ^ c3 ^ np.asarray(k1, np.uint32),
             (p0 & low).astype(np.uint32),
         )
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
@@ -148,6 +148,15 @@ class Noise(Protocol):
     def categorical(self, log_probs: NDArray[np.float64], address: Address, coupling: Coupling = "inverse_cdf") -> NDArray[np.int64]: ...
 
 
+def random_bits(address: Address, key: tuple[Any, Any]) -> NDArray[np.uint64]:
+    """Output word 0 above word 1 at every address; the two words of the key are numbers, or arrays that broadcast with the address."""
+    sequence, position, purpose, lane = np.broadcast_arrays(*fields(address))
+    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
+    words = (position, purpose << np.uint64(24) | lane, sequence & low, sequence >> shift)
+    x0, x1, _, _ = philox(tuple(w.astype(np.uint32) for w in words), key)  # type: ignore[arg-type]
+    return (x0.astype(np.uint64) << shift) | x1.astype(np.uint64)
+
+
 class PhiloxNoise:
     """The noise of real runs."""
 
@@ -158,13 +167,8 @@ class PhiloxNoise:
         return f"PhiloxNoise({self.seed})"
 
     def bits(self, address: Address) -> NDArray[np.uint64]:
-        """64 random bits at every address: output word 0 above word 1. `OutOfRange` for a field that does not fit its word."""
-        sequence, position, purpose, lane = np.broadcast_arrays(*fields(address))
-        low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
-        second = purpose << np.uint64(24) | lane
-        words = (position, second, sequence & low, sequence >> shift)
-        x0, x1, _, _ = philox(tuple(w.astype(np.uint32) for w in words), (self.seed & 0xFFFFFFFF, self.seed >> 32))  # type: ignore[arg-type]
-        return (x0.astype(np.uint64) << shift) | x1.astype(np.uint64)
+        """64 random bits at every address. `OutOfRange` for a field that does not fit its word."""
+        return random_bits(address, (self.seed & 0xFFFFFFFF, self.seed >> 32))
 
     def uniform(self, address: Address) -> Uniform:
         """k 2^-53 with k the top 53 bits: [0, 1)."""
