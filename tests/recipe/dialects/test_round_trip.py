@@ -105,6 +105,12 @@ def test_the_empty_recipe_switches_every_default_off(engine: str) -> None:
     [
         ("transformers", "greedy"),
         ("vllm", "categorical"),
+        ("sglang", "categorical"),
+        ("mlx-lm", "greedy"),
+        ("exllamav2", "repetition_penalty=1.025 temperature=0.8 top_k=50 top_p=0.8"),
+        ("exllamav3", "categorical"),
+        ("text-generation-webui", "categorical"),
+        ("openai", "categorical"),
     ],
 )
 def test_hidden_defaults_become_stages(engine: str, defaults: str) -> None:
