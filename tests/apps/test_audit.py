@@ -49,7 +49,7 @@ def test_a_method_that_keeps_its_claims_passes(ulam: Ulam, here: Path) -> None:
     assert result.code == 0, result.out
     assert result.out.startswith("rise  transform: the last token gains a nats\n")
     assert "✗" not in result.out
-    assert "passed 12 of 12 checks" in result.out
+    assert "passed 13 of 13 checks" in result.out
     assert "cases: not applicable, rise_good has none" in result.out
 
 

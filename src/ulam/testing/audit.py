@@ -13,7 +13,7 @@ from ..methods import Method
 from ..models.alphabet import alphabet
 from ..models.table import Table
 from ..recipe import Recipe
-from .cases import assert_cases
+from .cases import assert_cases, assert_half
 from .check import assert_all, assert_claim, drawn_from
 from .claims import TESTS
 from .inputs import irregular, probes, settings
@@ -62,9 +62,9 @@ def audit(method: Method, *, inputs: int = 300) -> Iterator[Finding]:
     else:
         yield Finding("numbers", "cases", 0, f"{method.stage.__module__} has none: CASES = (Case(...), ...)", None)
     yield finding("numbers", "ranges", lambda: (assert_ranges(method), "no parameter"))
-    yield on_torch(subject, method, questions)
+    yield from on_torch(subject, method, questions)
     for name, test in {"transform": PROMISES, "constraint": CONSTRAINT_PROMISES, "chooser": CHOOSER_PROMISES}[method.kind].items():
-        group = "law" if draws and name not in PROMISES else "rows"
+        group = "numbers" if name == "float32" else "law" if draws and name not in PROMISES else "rows"
         yield finding(group, name, lambda name=name, test=test: assert_all(subject, name, test, questions))
     yield finding("law", "enumerated", lambda: (laws_agree(method), "no setting"))
 
@@ -81,14 +81,17 @@ def finding(group: str, name: str, check: Callable[[], tuple[int, str]]) -> Find
     return Finding(group, name, count, "" if count else why, True if count else None)
 
 
-def on_torch(subject: Subject, method: Method, questions: Any) -> Finding:
-    """The same distributions on torch, where it is installed."""
+def on_torch(subject: Subject, method: Method, questions: Any) -> Iterator[Finding]:
+    """The same distributions on torch, where it is installed, and the cases in its half precision."""
     try:
         import torch
     except ImportError:
-        return Finding("numbers", "torch", 0, "torch is not installed", None)
+        yield Finding("numbers", "torch", 0, "torch is not installed", None)
+        return
     there = Subject(method, torch.asarray)
-    return finding("numbers", "torch", lambda: assert_all(there, "library", agrees_with(subject), questions))
+    yield finding("numbers", "torch", lambda: assert_all(there, "library", agrees_with(subject), questions))
+    if method.cases:
+        yield finding("numbers", "bfloat16", lambda: assert_half(there))
 
 
 def laws_agree(method: Method) -> int:
