@@ -49,7 +49,6 @@ def test_a_built_in_name_wins_over_a_directory(tmp_path: Path, monkeypatch: pyte
         ("nul\0nul", "unknown model"),
         ("~nobody/x", "there is no ~nobody/x"),
         ("./nowhere", r"there is no \./nowhere; nothing is downloaded"),
-        ("someone/some-model", r"there is no someone/some-model; nothing is downloaded"),
         ("model.gguf", r"model\.gguf is a GGUF file; this version of ulam reads checkpoint directories"),
         ("http://localhost:8000/v1", r"http://localhost:8000/v1 is a server; this version of ulam reads checkpoint directories"),
         ("https://example.org", "is a server"),

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Array
 from ..core.errors import ContextOverflow, EmptyPrompt
-from .checkpoint import Checkpoint, Config, Weights
+from .checkpoint import Checkpoint, Config, Weights, read_proposed
 from .protocol import TokenIds
 from .state import OnceState, row_numbers, token_ids, token_rows
 from .threads import one_blas_thread
@@ -86,7 +86,10 @@ def linear(x: Floats, matrix: Floats) -> Floats:
 
 
 class Llama:
-    """A checkpoint as a language model. Raises `ModelError` for weights that are missing, misshapen or not finite."""
+    """A checkpoint as a language model. Raises `ModelError` for weights that are missing, misshapen or not finite.
+
+    `proposed` has the fields of its generation_config.json, none of which is applied.
+    """
 
     capabilities = frozenset({"batch_invariant", "extend", "layer_logits"})
 
@@ -103,7 +106,7 @@ class Llama:
         self._eps = np.float32(c.eps * c.hidden)
         self._angles = 1j * c.theta ** (-np.arange(0, c.head, 2) / c.head)
         self.name, self.vocabulary, self.context_limit = checkpoint.name, checkpoint.vocabulary, c.context
-        self.fingerprint = checkpoint.fingerprint(weights)
+        self.fingerprint, self.proposed = checkpoint.fingerprint(weights), read_proposed(checkpoint.folder, checkpoint.name)
 
     def prefill(self, prompts: Sequence[TokenIds]) -> tuple[LlamaState, Array]:
         """State and next-token logits [B, V] float32 of B prompts, which begin with the start token where there is one.

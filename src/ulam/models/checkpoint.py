@@ -31,7 +31,7 @@ from ..core.values import print_value
 from ..core.vocabulary import Vocabulary
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-INDEX = f"{WEIGHTS}.index.json"
+INDEX, GENERATION = f"{WEIGHTS}.index.json", "generation_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 READS = "this version of ulam reads checkpoint directories"
 PLAIN = "use a plain Llama checkpoint"
@@ -72,6 +72,12 @@ def read_small(path: Path, shown: str) -> bytes:
         if size > JSON_LIMIT:
             raise ModelError(f"{shown} has {size:,} bytes; at most {JSON_LIMIT:,} are read", fix=AGAIN)
         return file.read(size)
+
+
+def read_proposed(folder: Path, name: str) -> dict[str, Any]:
+    """The fields of generation_config.json, which proposes how to draw from the model; none if there is none. Raises `ModelError`."""
+    shown = f"{name}/{GENERATION}"
+    return Fields(read_small(folder / GENERATION, shown), shown).values if os.path.isfile(folder / GENERATION) else {}
 
 
 def refuse_pickle(path: Path, shown: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from .table import abc
 STORIES = Path(__file__).parent / "stories"
 BUILT_IN = ("stories", "abc")
 DIRECTORY = "give a directory with config.json, model.safetensors and tokenizer.json, a table (x.json), or a built-in model: stories, abc"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Backend:
 
 BACKENDS = {
     "builtin": Backend("builtin"),
+    "transformers": Backend("transformers_folder", "transformers"),
 }
 
 
@@ -43,21 +46,26 @@ def load(
 ) -> LanguageModel:
     """A language model from its name, or from an object.
 
-    spec       `stories` (children's stories, in the package), `abc` (three letters, a table), the path of a checkpoint directory, the path of a
-               table (`x.json`, format in `models/table_file.py`), a function from a list of token ids to logits [V]
-               (`models/function.py`), or a `LanguageModel`, which is returned as it is. A directory called like a built-in model is `./stories`.
-    tokenizer  for a function: a `Vocabulary`, or the letters of one (`"abc"`); if it is
+    spec       `stories` (children's stories, in the package), `abc` (three letters, a table), the path of a checkpoint directory,
+               a model on the hub (`owner/name`), the path of a table (`x.json`, format in `models/table_file.py`), a model of
+               transformers, a function from a list of token ids to logits [V] (`models/function.py`), or a `LanguageModel`,
+               which is returned as it is. A directory called like a built-in model is `./stories`.
+    tokenizer  for a model of transformers: its tokenizer. For a function: a `Vocabulary`, or the letters of one (`"abc"`); if it is
                left out the function is called once, with no tokens, and up to 52 tokens are letters. The other models bring
                their own, so it must be None
-    backend    what computes: `builtin` (NumPy; a row has the same bits in any batch), or `auto`
-    options    of the backend
+    backend    what computes: `builtin` (NumPy, plain Llamas, the bits of a row are the same in any batch), `transformers`, or
+               `auto`: builtin for a plain Llama in one file of at most 1 GiB if no option is given, transformers for all others
+    options    of the backend; transformers has device ("cuda:0"), dtype ("bfloat16") and remote_code (`models/transformers_folder.py`)
 
-    Nothing is downloaded and nothing in a file is run: pickles are refused. Raises `ModelError` for what cannot be loaded, with
-    one line that names the file and what is wrong in it; `UsageError` for a tokenizer, a backend or an option that has no
-    place; for a function that is called, what `FunctionModel` raises.
+    Nothing in a file is run: pickles are refused. What is downloaded is what `owner/name` asks for, unless it is in the cache
+    or ULAM_OFFLINE is set. Raises `ModelError` for what cannot be loaded, with one line that names the file and what is wrong
+    in it; `UsageError` for a tokenizer, a backend or an option that has no place; for a function that is called, what
+    `FunctionModel` raises.
     """
     if backend != "auto" and backend not in BACKENDS:
         raise UsageError(f'unknown backend "{backend}".{did_you_mean(backend, BACKENDS)}', fix=f"backend={', '.join(['auto', *BACKENDS])}")
+    if hasattr(spec, "generate") and hasattr(spec, "config"):
+        return opener("transformers", "wrap")(spec, tokenizer)
     if callable(spec) and not isinstance(spec, LanguageModel):
         from .function import FunctionModel
 
@@ -96,7 +104,11 @@ def open_spec(spec: str, backend: str, options: dict[str, Any]) -> LanguageModel
 def backend_of(spec: str, path: Path, options: dict[str, Any]) -> str:
     """The backend for a spec of which the user did not say."""
     if spec and os.path.isdir(path):  # os.path says no where pathlib raises: names that are too long, folders that may not be read
-        return "builtin"
+        from .checkpoint import plain_llama
+
+        return "builtin" if not options and plain_llama(path, spec) else "transformers"
+    if HUB_ID.fullmatch(spec) and not os.path.exists(path) and path.suffix not in (".json", ".gguf"):
+        return "transformers"
     raise no_model(spec, path)
 
 
