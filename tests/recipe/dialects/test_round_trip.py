@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ulam.core.errors import Inexact
+from ulam.core.errors import Inexact, UlamError
 from ulam.recipe import Recipe
 from ulam.recipe.dialects import Verdict, engines, export, find
 
@@ -117,3 +117,28 @@ def test_hidden_defaults_become_stages(engine: str, defaults: str) -> None:
     reading = find(engine).read({})
     assert str(reading.recipe) == defaults
     assert len(reading.hidden) == len(reading.recipe.stages)
+
+
+ODD = [True, -1, 0, 0.5, 1e9, float("inf"), float("nan"), "x", "", [], [1, "a"], {}, {"a": 1}, {1: "b"}, [[1]], 10**30]
+
+
+def refusal(engine: str, parameters: dict[str, object]) -> str:
+    """What is said of parameters that cannot be read; nothing of others."""
+    try:
+        find(engine).read(parameters)
+    except UlamError as error:
+        return error.what
+    return ""
+
+
+@pytest.mark.parametrize("engine", list(engines()))
+def test_any_value_is_read_or_refused_in_one_line(engine: str) -> None:
+    """By no other error than those of the project, which name the engine."""
+    dialect = find(engine)
+    for name in [*dialect.defaults, *dialect.refused, *dialect.aliases]:
+        for value in ODD:
+            for key, other in (("do_sample", True), ("temperature", 0.7)):
+                more = {key: other} if key in dialect.defaults and key != name else {}
+                told = refusal(engine, {**more, name: value})
+                assert told == "" or told.startswith(engine)
+                assert "\n" not in told

@@ -8,7 +8,8 @@ parameters and a verdict.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar
@@ -59,7 +60,7 @@ class Values:
 
     def whole(self, name: str) -> int:
         value = self.number(name)
-        if value != int(value):
+        if not math.isfinite(value) or value != int(value):
             raise OutOfRange(f"{self.dialect.name}: {name}={value:g} is not a whole number", parameter=name, fix=f"{name}={round(value)}")
         return int(value)
 
@@ -186,21 +187,33 @@ class Dialect:
                 if values.hidden():
                     hidden.append(stage)
 
-        values.looked.clear()
-        greedy = self.is_greedy(values)
+        with self.reading(values):
+            greedy = self.is_greedy(values)
         asked = values.hidden()
-        for slot in self.order(values):
+        with self.reading(values):
+            slots = self.order(values)
+        for slot in slots:
             if greedy and slot.method in self.skipped:
                 continue
-            values.looked.clear()
-            try:
-                add(slot.read(values))
-            except UlamError as error:
-                if not error.what.startswith(self.name):
-                    error.what = f"{self.name}: {error.what}"
-                raise
+            with self.reading(values):
+                stage = slot.read(values)
+            add(stage)
         if greedy:
             found.append(Greedy())
             if asked:
                 hidden.append(found[-1])
         return Reading(self.name, Recipe(found), tuple(hidden), values.rest, tuple(dict.fromkeys(values.notes)))
+
+    @contextmanager
+    def reading(self, values: Values) -> Generator[None, None, None]:
+        """Errors name the engine, and a value of the wrong form is `OutOfRange`."""
+        values.looked.clear()
+        try:
+            yield
+        except UlamError as error:
+            if not error.what.startswith(self.name):
+                error.what = f"{self.name}: {error.what}"
+            raise
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            told = ", ".join(f"{name}={values.given[name]!r}" for name in self.defaults if name in values.looked and name in values.given)
+            raise OutOfRange(f"{self.name}: {told} cannot be read: {error}", fix="the form that the engine takes") from error
