@@ -59,10 +59,7 @@ def attempt(dialect: Dialect, layout: Layout, written: tuple[Stage, ...]) -> Exp
     """The recipe in one order that the engine can be told."""
     fits: list[Fit] = [Fit() for _ in written]
     stages: dict[int, Stage] = {}
-    end = one_token(written)
-    begin = end
-    while begin is not None and begin > 0 and keeps_first(written[begin - 1]):
-        begin -= 1
+    end, begin = one_token(written), first_alone(written)
     for i, stage in enumerate(written):
         if stage.kind != "chooser" and stage.neutral(1).all():
             known = any(slot.method == stage.name for slot in layout.slots)
@@ -99,6 +96,14 @@ def one_token(stages: Sequence[Stage]) -> int | None:
         if isinstance(stage, Greedy) or (stage.name in ONLY_ONE and first == ONLY_ONE[stage.name]):
             return i
     return None
+
+
+def first_alone(stages: Sequence[Stage]) -> int | None:
+    """The stage from which on nothing matters but which token is the most likely one."""
+    begin = one_token(stages)
+    while begin is not None and begin > 0 and keeps_first(stages[begin - 1]):
+        begin -= 1
+    return begin
 
 
 def keeps_first(stage: Stage) -> bool:
