@@ -19,7 +19,8 @@ Claims    batch, fork, nonempty. Not law: it draws from the row it has cut. The 
 Source    Basu, Ramachandran, Keskar, Varshney 2020, "Mirostat: a neural text decoding algorithm that directly controls perplexity",
           arXiv 2007.14966, algorithm 1. Its authors' code takes 101 tokens into the fit, rounds k to the nearest, adds 1, and has eta = 1.
 Elsewhere llama.cpp `mirostat=1` and koboldcpp: `observed=kept`, m = 100; llama.cpp drops every other stage but bias and temperature,
-          koboldcpp keeps mu from one request to the next.
+          koboldcpp keeps mu from one request to the next. The power law of llama.cpp is fitted to forbidden tokens too,
+          and where its k is above 2^31 (a flat row, a large tau) it keeps one token.
 """
 
 from __future__ import annotations
