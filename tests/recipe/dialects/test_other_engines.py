@@ -143,6 +143,7 @@ def test_the_samplers_of_an_engine_written_once_more(engine: str, theirs: Any) -
         (WEBUI, {"presence_penalty": 0.5}, "presence_penalty(0.5, window=1024, scope=all)", ""),
         (WEBUI, {"temperature": 0.7, "dynamic_temperature": True, "dynatemp_high": 2}, "temperature=0.7 dynamic_temperature(1, 2)", ""),
         (WEBUI, {"do_sample": False, "top_k": 1, "tfs": 0.9}, "tail_free=0.9 greedy", ""),
+        (WEBUI, {"do_sample": False, "mirostat_mode": 2, "temperature": 0.5, "tfs": 0.9}, "tail_free=0.9 mirostat_v2(5, observed=kept)", ""),
         (WEBUI, {"mirostat_mode": 2, "xtc_probability": 0.5, "min_p": 0.1}, "min_p=0.1 mirostat_v2(5, observed=kept)", ""),
         (WEBUI, {"sampler_priority": ["top_p", "temperature"], "temperature": 0.5, "top_p": 0.9, "min_p": 0.1}, "min_p=0.1 top_p=0.9 temperature=0.5", ""),
         (WEBUI, {"custom_token_bans": "4, 2", "ban_eos_token": True}, "ban_tokens=[4, 2, end]", ""),
@@ -312,6 +313,29 @@ def test_verdicts(engine: str, recipe: str, verdict: Verdict, told: str) -> None
     found = export(find(engine), Recipe(recipe))
     assert found.verdict == verdict
     assert told in " ".join(each.note for each in found.stages)
+
+
+def what_fits(ranked: list[float], p: float) -> list[float]:
+    """top_p of exllamav2: down the sorted candidates, what still fits below p."""
+    stays: list[float] = []
+    for each in ranked:
+        if not stays or sum(stays) + each <= p:
+            stays.append(each)
+    return stays
+
+
+def what_is_below(ranked: list[float], p: float) -> list[float]:
+    """top_p of exllamav3: those whose running sum is at most p, and the first."""
+    return [each for i, each in enumerate(ranked) if i == 0 or sum(ranked[: i + 1]) <= p]
+
+
+@pytest.mark.parametrize(("engine", "rule", "wanted"), [(E2, what_fits, [0.5, 0.15, 0.05]), (E3, what_is_below, [0.5])])
+def test_why_their_top_p_is_approximate(engine: str, rule: Any, wanted: list[float]) -> None:
+    """Of 0.5, 0.3, 0.15, 0.05 with p = 0.75 ours keeps the first two: the second crosses p."""
+    ranked = [0.5, 0.3, 0.15, 0.05]
+    assert rule(ranked, 0.75) == wanted
+    assert kept(Recipe("top_p=0.75"), tuple(ranked)) == pytest.approx([0.625, 0.375])
+    assert export(find(engine), Recipe("top_p=0.75")).verdict == APPROXIMATE
 
 
 def test_the_notes_of_an_export() -> None:
