@@ -38,7 +38,8 @@ def export(dialect: Dialect, recipe: Recipe) -> Export:
 def worst(name: str, found: Sequence[Export]) -> Export:
     """What holds whichever of the backends it is: for each stage the worst verdict, and no verdict above `reordered` where they want different parameters."""
     first = max(found, key=badness)
-    split = any(each.parameters != first.parameters for each in found)
+    parameters = {name: value for each in (*found, first) for name, value in each.parameters.items()}
+    split = any(parameters[name] != value for each in found for name, value in each.parameters.items())
     stages: list[Judged] = []
     for several in zip_longest(*(each.stages for each in found)):
         said = [(each.engine, stage) for each, stage in zip(found, several, strict=True) if stage is not None]
@@ -47,7 +48,7 @@ def worst(name: str, found: Sequence[Export]) -> Export:
             verdict = max(judged.verdict, Verdict.REORDERED) if split else judged.verdict
             judged = Judged(judged.stage, verdict, f"{engine}: {judged.note}")
         stages.append(judged)
-    return Export(name, first.parameters, tuple(stages), first.notes)
+    return Export(name, parameters, tuple(stages), first.notes)
 
 
 def badness(found: Export) -> tuple[int, int, int]:
