@@ -106,6 +106,8 @@ def test_the_empty_recipe_switches_every_default_off(engine: str) -> None:
         ("transformers", "greedy"),
         ("vllm", "categorical"),
         ("llama.cpp", "top_k=40 top_p=0.95 min_p=0.05 temperature=0.8"),
+        ("ollama", "top_k=40 top_p=0.9 temperature=0.8"),
+        ("ollama-mlx", "top_k=40 temperature=0.8 top_p=0.9"),
         ("sglang", "categorical"),
         ("mlx-lm", "greedy"),
         ("exllamav2", "repetition_penalty=1.025 temperature=0.8 top_k=50 top_p=0.8"),
