@@ -71,6 +71,8 @@ def test_from_one_engine_to_another(ulam: Ulam) -> None:
 def test_tokens_by_name_are_looked_up_in_the_model(ulam: Ulam) -> None:
     result = ulam("recipe", "convert", 'logit_bias({"b": 2})', "--to", "vllm", "-m", "abc")
     assert json.loads(result.out)["logit_bias"] == {"1": 2.0}
+    assert "token ids are those of abc" in result.stderr
+    assert ulam("recipe", "convert", 'logit_bias({"b": 2})', "-m", "no-such-model").out == 'logit_bias={"b": 2}\n'
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def convert(
     if not words:
         raise UsageError("there are no settings to convert", fix="ulam recipe convert generation_config.json --to vllm")
     reading, recipe = understood(read_source(" ".join(words), source), only_written)
-    loaded = loaded_from(model, context) if measure or named(recipe) else None
+    bind = target is not None and named(recipe)
+    loaded = loaded_from(model, context) if measure or bind else None
     if loaded is not None:
         recipe = recipe.bind(loaded.vocabulary)
     found = None if target is None else export(find(target), recipe)
@@ -70,6 +71,8 @@ def convert(
         print(codec.dumps(found.parameters, ensure_ascii=False))
     for line in told(reading, found, apart):
         note(line)
+    if bind and loaded is not None:
+        note(f"  token ids are those of {loaded.name}; -m MODEL for another vocabulary")
     if refused and found is not None:
         note(f"  not written: --allow-inexact gives the nearest settings of {found.engine}")
     return INEXACT if refused else 0
