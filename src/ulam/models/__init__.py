@@ -2,6 +2,7 @@
 
 from .alphabet import alphabet, words
 from .cached import CachedModel
+from .chat import chat
 from .combine import combinators, context_aware, contrastive, dola, ensemble, guidance, proxy
 from .extend import extend
 from .function import FunctionModel
@@ -19,6 +20,7 @@ __all__ = [
     "Tree",
     "abc",
     "alphabet",
+    "chat",
     "combinators",
     "context_aware",
     "contrastive",

@@ -87,6 +87,17 @@ class TransformersModel:
                     digest.update(to_numpy(flat[places].view(torch.uint8)).tobytes())
         return f"sha256:{digest.hexdigest()[:16]}"
 
+    @property
+    def chat_template(self) -> str | None:
+        """The program that turns a conversation into a prompt (`models/chat.py`); the default one if there are several."""
+        held = getattr(self.tokenizer, "chat_template", None)
+        return held.get("default") if isinstance(held, dict) else held
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """The special tokens by the names that templates know: bos_token, eos_token, ..."""
+        return {name: str(token) for name, token in self.tokenizer.special_tokens_map.items() if isinstance(token, str)}
+
     def prefill(self, prompts: Sequence[TokenIds]) -> tuple[TransformersState, Array]:
         """State and next-token logits [B, V] of B prompts, which begin with the start token where there is one.
 
