@@ -1,7 +1,7 @@
-"""Writes docs/methods.md, the page of all methods, from their docstrings.
+"""Writes docs/methods.md and docs/engines.md, the pages of all methods and dialects, from their docstrings.
 
-    python docs/catalogue.py            # write it
-    python docs/catalogue.py --check    # exit 6 if it is stale
+    python docs/catalogue.py            # write them
+    python docs/catalogue.py --check    # exit 6 if one is stale
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ulam.apps.cli.methods import KINDS, example, sections
+from ulam.apps.cli.methods import KINDS, SECTION, example, flowing, sections
 from ulam.core.claims import CLAIMS
 from ulam.core.parameter import parameters
 from ulam.methods import Method, shipped
+from ulam.recipe.dialects import Dialect, engines
 
-PAGE = Path(__file__).parent / "methods.md"
 LABELS = {"math": "Rule", "shapes": "Shapes", "edges": "Edges", "errors": "Errors", "cost": "Cost", "source": "Source", "elsewhere": "Elsewhere"}
 HEAD = """# The methods
 
@@ -24,8 +24,43 @@ H its entropy in nats; rows are [B, V].
 """
 
 
-def page() -> str:
-    """The whole page."""
+ENGINES = """# The engines
+
+What a recipe is called elsewhere, and what other engines do when nobody asked, as `ulam recipe convert` reads and writes it. This page is made from the
+docstrings of `src/ulam/recipe/dialects` by `docs/catalogue.py`; a test fails where the two differ. `a > b` is the order in which things are done.
+
+| verdict | given when |
+|---|---|
+| exact | the engine, with the parameters written, has the same law: for every row and history the same distribution, ties and rounding aside |
+| exact because neutral | the engine lacks the stage or has it elsewhere, and here that cannot matter |
+| reordered | every stage is there, but the engine swaps two that do not commute; the note shows both laws on a row where they differ |
+| approximate | the engine's function differs on rows that do occur |
+| unsupported | no parameter for the stage, or a value that the engine refuses or changes |
+
+The commands exit with 6 below the second line, unless `--allow-inexact` is given.
+"""
+
+
+def engines_page() -> str:
+    """The page of the dialects."""
+    return "\n".join([ENGINES, " · ".join(f"[{name}](#{anchor(name)})" for name in engines()) + "\n", *map(dialect, engines().values())])
+
+
+def anchor(name: str) -> str:
+    return name.replace(".", "")
+
+
+def dialect(each: Dialect) -> str:
+    """One engine."""
+    head, _, body = (sys.modules[type(each).__module__].__doc__ or "").partition("\n\n")
+    _, *parts = SECTION.split(body)
+    told = {label: flowing(text) for label, text in zip(parts[::2], parts[1::2], strict=True)}
+    lines = [f"## {each.name}\n", f"{head.strip()}\n", f"Nothing given is read as `{each.read({}).recipe}`.\n"]
+    return "\n".join([*lines, *(f"**{label}.** {plain(text)}\n" for label, text in told.items())])
+
+
+def methods_page() -> str:
+    """The page of the methods."""
     methods = list(shipped().values())
     parts = [HEAD, " · ".join(f"[{method.name}](#{method.name})" for method in methods) + "\n"]
     for kind in dict.fromkeys(method.kind for method in methods):
@@ -61,11 +96,14 @@ def escaped(text: str, code: bool) -> str:
 
 
 def main(words: list[str]) -> int:
-    now = page()
-    if words == ["--check"]:
-        return 0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == now else 6
-    PAGE.write_text(now, encoding="utf-8")
-    return 0
+    stale = 0
+    for name, page in {"methods.md": methods_page(), "engines.md": engines_page()}.items():
+        path = Path(__file__).parent / name
+        if words == ["--check"]:
+            stale += not path.exists() or path.read_text(encoding="utf-8") != page
+        else:
+            path.write_text(page, encoding="utf-8")
+    return 6 if stale else 0
 
 
 if __name__ == "__main__":

@@ -99,7 +99,9 @@ def told(reading: Reading | None, found: Export | None, apart: list[float] | Non
     if reading is not None:
         lines.append(f"── {reading.engine}: {reading.recipe}")
         if reading.hidden:
-            lines.append(f"  nobody wrote {', '.join(map(str, reading.hidden))}: {plural(len(reading.hidden))} of {reading.engine} (--only-written leaves out)")
+            it = "it" if len(reading.hidden) == 1 else "them"
+            stages = ", ".join(map(str, reading.hidden))
+            lines.append(f"  nobody wrote {stages}: {plural(len(reading.hidden))} of {reading.engine} (--only-written leaves {it} out)")
         if reading.rest:
             lines.append(f"  not part of a recipe: {', '.join(f'{key}={shown(value)}' for key, value in reading.rest.items())}")
         lines += [f"  {text}" for text in reading.notes]
