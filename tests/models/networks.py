@@ -19,6 +19,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mistral": SMALL | {"sliding_window": 5},
     "gemma2": SMALL | {"sliding_window": 5, "query_pre_attn_scalar": 16},  # every other layer has a window
     "bloom": {"vocab_size": SIZE, "hidden_size": 32, "n_layer": 2, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0},  # no position ids
+    "opt": {"vocab_size": SIZE, "hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "word_embed_proj_dim": 32}
+    | {"max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1},  # positions that begin at 2
+    "gemma3n_text": SMALL
+    | {"num_hidden_layers": 3, "num_kv_shared_layers": 1, "layer_types": ["full_attention"] * 3, "intermediate_size": [48] * 3, "laurel_rank": 4}
+    | {"vocab_size_per_layer_input": SIZE, "hidden_size_per_layer_input": 8, "altup_num_inputs": 2, "activation_sparsity_pattern": [0.0] * 3},  # a shared cache
     "qwen3_next": SMALL | {"layer_types": ["linear_attention", "full_attention"], "linear_num_value_heads": 2, "linear_num_key_heads": 2},  # half recurrent
     "mamba": {"vocab_size": SIZE, "hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": 0, "eos_token_id": 0},  # a recurrent state
 }

@@ -37,7 +37,7 @@ def test_every_rule_of_the_protocol(kind: str) -> None:
     assert report.asserted["forks"]
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "gemma2", "bloom"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "gemma2", "bloom", "opt", "gemma3n_text"])
 def test_logits_are_those_of_the_whole_text(kind: str) -> None:
     """Without cache, mask or batch, after every token: of prompts read together, stepped, forked and extended."""
     model = wrapped(kind)
@@ -182,6 +182,15 @@ def test_refusals() -> None:
     for kind in ("mamba", "qwen3_next"):
         with pytest.raises(ModelError, match=r"(takes no past_key_values|carries a recurrent state).*: its rows cannot be read together"):
             wrapped(kind)
+
+
+def test_ids_and_rows_may_be_tensors() -> None:
+    model = wrapped("gpt2")
+    state, _ = model.prefill(PROMPTS[:2])
+    state, logits = model.step(model.select(state, torch.tensor([1, 0])), torch.tensor([4, 5]))
+    assert torch.equal(logits, model.step(model.select(model.prefill(PROMPTS[:2])[0], [1, 0]), [4, 5])[1])
+    _, more = model.extend(state, torch.tensor([[1, 2], [3, 4]]))
+    assert more.shape == (2, 2, SIZE)
 
 
 def test_no_rows_at_all() -> None:

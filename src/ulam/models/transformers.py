@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache
 
 from ..core.arrays import Array, to_numpy
 from ..core.errors import ContextOverflow, EmptyPrompt, ModelError, UsageError
@@ -81,7 +81,7 @@ class TransformersModel:
                 flat = tensor.detach().contiguous().reshape(-1)
                 digest.update(f"{name} {list(tensor.shape)} {tensor.dtype} ".encode())
                 if flat.numel():
-                    places = torch.linspace(0, flat.numel() - 1, min(SEEN, flat.numel()), device=flat.device, dtype=torch.float64).round().long()
+                    places = torch.arange(min(SEEN, flat.numel()), device=flat.device) * (flat.numel() - 1) // max(min(SEEN, flat.numel()) - 1, 1)
                     bits = flat.view(torch.uint8) if flat.element_size() in (1, 8, 16) else flat.view(torch.int32 if flat.element_size() == 4 else torch.int16)
                     digest.update(f"{int(bits.sum(dtype=torch.int64))} ".encode())
                     digest.update(to_numpy(flat[places].view(torch.uint8)).tobytes())
@@ -125,20 +125,20 @@ class TransformersModel:
         Raises `StaleState`, `TokenOutOfRange`, and `ContextOverflow` (the state lives on) if a row is full.
         """
         state.check()
-        ids = token_ids(to_numpy(tokens) if hasattr(tokens, "detach") else tokens, len(self.vocabulary), len(state.lengths))
+        ids = token_ids(here(tokens), len(self.vocabulary), len(state.lengths))
         state, logits = self._more(state, ids[:, None])
         return state, logits[:, -1]
 
     def extend(self, state: TransformersState, tokens: Sequence[TokenIds] | Array) -> tuple[TransformersState, Array]:
         """Logits [B, K, V] after each of K more tokens a row, ids [B, K]; consumes `state`. Raises as `step`."""
         state.check()
-        return self._more(state, token_rows(tokens, len(self.vocabulary), len(state.lengths)), every=True)
+        return self._more(state, token_rows(here(tokens), len(self.vocabulary), len(state.lengths)), every=True)
 
     def select(self, state: TransformersState, rows: Sequence[int] | Array) -> TransformersState:
         """Row i of the result is a copy of row `rows[i]`. Raises `StaleState`."""
         state.check()
-        numbers = row_numbers(rows, len(state.lengths))
-        cache = None if state.cache is None or not numbers else copied(state.cache, torch.tensor(numbers, dtype=torch.long, device=self.network.device))
+        numbers = row_numbers(here(rows), len(state.lengths))
+        cache = None if state.cache is None or not numbers else copied(state.cache, torch.tensor(numbers, dtype=torch.long))
         return TransformersState(cache, state.width, state.lengths[numbers])
 
     def release(self, state: TransformersState) -> None:
@@ -175,7 +175,7 @@ class TransformersModel:
         with torch.inference_mode():
             out = network(**given)
         cache = getattr(out, "past_key_values", None)
-        if not isinstance(cache, Cache) or not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
+        if not isinstance(cache, Cache) or not all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
             raise ModelError(f"{self.name} keeps a {type(cache).__name__} of a text, which cannot be forked row by row", fix=ATTENTION)
         return TransformersState(cache, width, lengths), (out.logits if every else out.logits[:, -1:]).clone()
 
@@ -225,10 +225,18 @@ def vocabulary_of(tokenizer: Any, name: str, size: int, ends: tuple[int, ...]) -
     return read_vocabulary(raw, f"the tokenizer of {name}", size=size, start=head[0] if head else None, ends=ends)
 
 
-def copied(cache: Cache, rows: Any) -> Cache:
-    """Some rows of a cache, with nothing shared that a later step writes to."""
+def copied(cache: Cache, rows: torch.Tensor) -> Cache:
+    """Some rows of a cache, with nothing shared that a later step writes to. Layers may be on several devices."""
     fork = copy.copy(cache)
-    fork.layers = [copy.copy(layer) for layer in cache.layers]
+    layers: list[Any] = [copy.copy(layer) for layer in cache.layers]
+    fork.layers = layers
     with torch.inference_mode():
-        fork.batch_select_indices(rows)  # puts new tensors in the place of those that are the original's
+        for layer in layers:
+            if hasattr(layer, "device"):  # one that has nothing of its own takes that of another layer
+                layer.batch_select_indices(rows := rows.to(layer.device))  # new tensors in the place of those that are the original's
     return fork
+
+
+def here(numbers: Any) -> Any:
+    """Token ids or row numbers on the host, where they are checked."""
+    return numbers.cpu() if hasattr(numbers, "cpu") else numbers
