@@ -15,7 +15,7 @@ Source    kalomaze 2023, in a fork of koboldcpp; there is no paper. Zhang et al.
           formula: T = T0 N^(theta / H).
 Elsewhere llama.cpp and koboldcpp: `dynatemp_range` d and `dynatemp_exponent` beside a temperature T, low = max(0, T - d), high = T + d;
           n there counts tokens that a bias has forbidden, so r is smaller after a ban. text-generation-webui: `dynatemp_low`,
-          `dynatemp_high`, `dynatemp_exponent`. exllamav2: `min_temp`, `max_temp`, `temp_exponent`.
+          `dynatemp_high`, `dynatemp_exponent`, beside its temperature. exllamav2: `min_temp`, `max_temp`, `temp_exponent`.
 """
 
 from __future__ import annotations

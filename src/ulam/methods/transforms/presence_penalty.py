@@ -10,7 +10,8 @@ Cost      O(V), and O(window + fade) for a finite window; counts of the whole hi
 Claims    base without history, relabel
 Source    OpenAI, API reference, 2021 (`presence_penalty`).
 Elsewhere OpenAI: [-2, 2], on "the text so far". vLLM, SGLang: generated only, [-2, 2]. llama.cpp, mlx-lm (window 20), koboldcpp,
-          ollama: the prompt too, inside their window. exllama: the whole sequence, with a fade.
+          ollama: the prompt too, inside their window. exllama: the whole sequence, with a fade;
+          in exllamav3 a negative one does nothing.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ Source    Keskar, McCann, Varshney, Xiong, Socher 2019, "CTRL: a conditional tra
           generation", arXiv 1909.05858, which divides; the rule for negative logits came later, in public code.
 Elsewhere transformers, vLLM: scope all, no window. SGLang: generated only, after the additive penalties, r <= 2. llama.cpp
           `repeat_penalty`: window 64; mlx-lm: window 20; ollama: 64; koboldcpp `rep_pen`: 320, with `rep_pen_slope`;
-          text-generation-webui: 1024. exllamav2 and exllamav3: sustain and decay ranges are window and fade; exllamav2
-          applies 1.025 by default.
+          text-generation-webui: 1024. exllamav2 and exllamav3: sustain and decay ranges are window and fade (exllamav3 counts
+          one token less, and its fade averages old and new logits); exllamav2 applies 1.025 by default.
 """
 
 from __future__ import annotations

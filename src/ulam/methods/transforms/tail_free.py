@@ -12,7 +12,8 @@ Cost      O(V log V): one sort of the row's values.
 Claims    base, order, argmax, relabel, monotone (the kept set grows with z), ratios. Not idempotent; does not commute with
           temperature.
 Source    Bricken 2019, "Tail free sampling", a web article.
-Elsewhere `tfs` in text-generation-webui and exllamav2: the same rule, in exllamav2 after probabilities below 1e-8 are dropped.
+Elsewhere `tfs` in text-generation-webui and exllamav2: the same rule, in the former misled by a mask or a cut
+          before it, in exllamav2 after probabilities below 1e-8 are dropped.
           koboldcpp: one token fewer, but at least one; all tokens where C never exceeds z; D <= 1e-6 counts as flat. llama.cpp
           and ollama have removed it.
 """

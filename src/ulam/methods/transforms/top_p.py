@@ -14,7 +14,8 @@ Source    Holtzman, Buys, Du, Forbes, Choi 2019, "The curious case of neural tex
 Elsewhere transformers and vLLM sum from the tail and drop while the tail mass <= 1 - p, so among ties the highest ids
           survive. SGLang: one token more at exact equality, measured before top_k. llama.cpp, koboldcpp, ollama: as here,
           tie order unspecified; defaults 0.95 (llama.cpp) and 0.9 (ollama) apply unless written. p = 0: vLLM and SGLang
-          refuse, mlx-lm and ollama switch the stage off.
+          refuse, mlx-lm and ollama switch the stage off. exllamav2 and exllamav3 drop the crossing token, and exllamav2 then goes
+          on with smaller ones that still fit.
 """
 
 from __future__ import annotations

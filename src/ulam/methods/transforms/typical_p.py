@@ -15,8 +15,8 @@ Claims    base, relabel, monotone (the kept set grows with p), ratios. Not order
 Source    Meister, Pimentel, Wiher, Cotterell 2022, "Locally typical sampling", arXiv 2202.00666.
 Elsewhere transformers: runs after min_p; tokens tied in deviation with the last one stay. llama.cpp `typ_p`, koboldcpp `typical`:
           stop when the mass exceeds p, so one token more at equality; run before top_p. In llama.cpp a token of probability 0 that is
-          still in the list (a ban, top_n_sigma) makes the entropy NaN, and what is kept is then anything. exllamav2: adds 1e-10 inside the
-          logarithm and drops the crossing token unless it is the first.
+          still in the list (a ban, top_n_sigma) makes the entropy NaN, and what is kept is then anything. exllamav2: reads p + ln p in
+          place of ln p, and drops the crossing token unless it is the first.
 """
 
 from __future__ import annotations
