@@ -49,7 +49,7 @@ def test_a_built_in_name_wins_over_a_directory(tmp_path: Path, monkeypatch: pyte
         ("nul\0nul", "unknown model"),
         ("~nobody/x", "there is no ~nobody/x"),
         ("./nowhere", r"there is no \./nowhere; nothing is downloaded"),
-        ("model.gguf", r"model\.gguf is a GGUF file; this version of ulam reads checkpoint directories"),
+        ("model.gguf", r"there is no model\.gguf; nothing is downloaded"),
         ("http://localhost:8000/v1", r"http://localhost:8000/v1 is a server; this version of ulam reads checkpoint directories"),
         ("https://example.org", "is a server"),
     ],
@@ -77,7 +77,7 @@ def test_things_that_are_no_model() -> None:
         load("abc", tokenizer=object())
 
 
-HEAVY = ("tokenizers", "safetensors", "torch", "transformers", "threadpoolctl")
+HEAVY = ("tokenizers", "safetensors", "torch", "transformers", "threadpoolctl", "llama_cpp")
 
 
 def test_a_table_and_a_function(tmp_path: Path) -> None:

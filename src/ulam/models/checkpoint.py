@@ -33,7 +33,7 @@ from ..core.vocabulary import Vocabulary
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 INDEX, GENERATION = f"{WEIGHTS}.index.json", "generation_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-READS = "this version of ulam reads checkpoint directories"
+READS = "this version of ulam reads checkpoint directories and GGUF files"
 PLAIN = "use a plain Llama checkpoint"
 AGAIN = "save the model again with save_pretrained"
 JSON_LIMIT = 2**28  # bytes; the largest tokenizers take a tenth of it

@@ -17,7 +17,7 @@ from .table import abc
 
 STORIES = Path(__file__).parent / "stories"
 BUILT_IN = ("stories", "abc")
-DIRECTORY = "give a directory with config.json, model.safetensors and tokenizer.json, a table (x.json), or a built-in model: stories, abc"
+DIRECTORY = "give a directory with config.json, model.safetensors and tokenizer.json, a GGUF file (x.gguf), a table (x.json), or a built-in model: stories, abc"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
@@ -35,6 +35,7 @@ class Backend:
 BACKENDS = {
     "builtin": Backend("builtin"),
     "transformers": Backend("transformers_folder", "transformers"),
+    "llama_cpp": Backend("llama_cpp", "gguf"),
 }
 
 
@@ -47,15 +48,18 @@ def load(
     """A language model from its name, or from an object.
 
     spec       `stories` (children's stories, in the package), `abc` (three letters, a table), the path of a checkpoint directory,
-               a model on the hub (`owner/name`), the path of a table (`x.json`, format in `models/table_file.py`), a model of
-               transformers, a function from a list of token ids to logits [V] (`models/function.py`), or a `LanguageModel`,
-               which is returned as it is. A directory called like a built-in model is `./stories`.
+               a model on the hub (`owner/name`), the path of a GGUF file (`x.gguf`), the path of a table (`x.json`, format in
+               `models/table_file.py`), a model of transformers, a function from a list of token ids to logits [V]
+               (`models/function.py`), or a `LanguageModel`, which is returned as it is. A directory called like a built-in model
+               is `./stories`.
     tokenizer  for a model of transformers: its tokenizer. For a function: a `Vocabulary`, or the letters of one (`"abc"`); if it is
                left out the function is called once, with no tokens, and up to 52 tokens are letters. The other models bring
                their own, so it must be None
-    backend    what computes: `builtin` (NumPy, plain Llamas, the bits of a row are the same in any batch), `transformers`, or
-               `auto`: builtin for a plain Llama in one file of at most 1 GiB if no option is given, transformers for all others
-    options    of the backend; transformers has device ("cuda:0"), dtype ("bfloat16") and remote_code (`models/transformers_folder.py`)
+    backend    what computes: `builtin` (NumPy, plain Llamas, the bits of a row are the same in any batch), `transformers`, `llama_cpp`
+               (GGUF files), or `auto`: for a directory builtin if it is a plain Llama in one file of at most 1 GiB and no option is
+               given, else transformers
+    options    of the backend; transformers has device ("cuda:0"), dtype ("bfloat16") and remote_code (`models/transformers_folder.py`);
+               llama_cpp has context, threads and cache (`models/llama_cpp.py`)
 
     Nothing in a file is run: pickles are refused. What is downloaded is what `owner/name` asks for, unless it is in the cache
     or ULAM_OFFLINE is set. Raises `ModelError` for what cannot be loaded, with one line that names the file and what is wrong
@@ -74,12 +78,11 @@ def load(
         raise UsageError("this model brings its own tokenizer", fix="leave the tokenizer out")
     if isinstance(spec, Path) or (isinstance(spec, str) and spec not in BUILT_IN):
         return open_spec(str(spec), backend, options)
-    if options or backend not in ("auto", "builtin"):
-        raise UsageError(f"the backend and its {', '.join(options) or 'options'} are for checkpoints", fix="leave them out")
+    if spec == "stories":
+        return open_with(backend_of("stories", STORIES, options) if backend == "auto" else backend, STORIES, "stories", options)
+    refuse_options(backend, options)
     if spec == "abc":
         return abc()
-    if spec == "stories":
-        return opener("builtin")(STORIES, "stories")
     if isinstance(spec, LanguageModel):
         return spec
     raise ModelError(f"a model cannot be made from {type(spec).__name__}", fix=DIRECTORY)
@@ -91,14 +94,25 @@ def open_spec(spec: str, backend: str, options: dict[str, Any]) -> LanguageModel
     if path.suffix == ".json" and os.path.isfile(path):
         from .table_file import read_table
 
+        refuse_options(backend, options)
         return read_table(path, spec)
-    chosen = backend_of(spec, path, options) if backend == "auto" else backend
+    return open_with(backend_of(spec, path, options) if backend == "auto" else backend, path, spec.rstrip("/\\") or spec, options)
+
+
+def refuse_options(backend: str, options: dict[str, Any]) -> None:
+    """Raises `UsageError` for a backend or its options where they have no place: a table and a model in memory compute themselves."""
+    if options or backend not in ("auto", "builtin"):
+        raise UsageError(f"the backend and its {', '.join(options) or 'options'} are for checkpoints", fix="leave them out")
+
+
+def open_with(chosen: str, path: Path, name: str, options: dict[str, Any]) -> LanguageModel:
+    """The model at a path, or on the hub, by this backend. Raises `UsageError` for an option that it does not have."""
     open_model = opener(chosen)
     known = list(inspect.signature(open_model).parameters)[2:]
-    for name in options:
-        if name not in known:
-            raise UsageError(f"the backend {chosen} has no option {name}.{did_you_mean(name, known)}", fix=f"it has {', '.join(known) or 'none'}")
-    return open_model(path, spec.rstrip("/\\") or spec, **options)
+    for option in options:
+        if option not in known:
+            raise UsageError(f"the backend {chosen} has no option {option}.{did_you_mean(option, known)}", fix=f"it has {', '.join(known) or 'none'}")
+    return open_model(path, name, **options)
 
 
 def backend_of(spec: str, path: Path, options: dict[str, Any]) -> str:
@@ -109,6 +123,8 @@ def backend_of(spec: str, path: Path, options: dict[str, Any]) -> str:
         return "builtin" if not options and plain_llama(path, spec) else "transformers"
     if HUB_ID.fullmatch(spec) and not os.path.exists(path) and path.suffix not in (".json", ".gguf"):
         return "transformers"
+    if path.suffix == ".gguf" and os.path.isfile(path):
+        return "llama_cpp"
     raise no_model(spec, path)
 
 
@@ -130,11 +146,9 @@ def no_model(spec: str, path: Path) -> ModelError:
 
     if spec.startswith(("http://", "https://")):
         return ModelError(f"{spec} is a server; {READS}", fix=DIRECTORY)
-    if path.suffix == ".gguf":
-        return ModelError(f"{spec} is a GGUF file; {READS}", fix=DIRECTORY)
     if os.path.isfile(path):
         refuse_pickle(path, spec)
         return ModelError(f"{spec} is a file; {READS}", fix=DIRECTORY)
-    if "/" in spec or "\\" in spec or path.suffix == ".json":
+    if "/" in spec or "\\" in spec or path.suffix in (".json", ".gguf"):
         return ModelError(f"there is no {spec}; nothing is downloaded", fix=DIRECTORY)
     return ModelError(f'unknown model "{spec}".{did_you_mean(spec, BUILT_IN)}', fix=DIRECTORY)
