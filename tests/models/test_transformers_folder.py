@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import ulam
 from tests.models.networks import network, tokenizer
 from tests.tiny import SIZE, write_tiny
 from ulam.core.errors import ModelError, UsageError
@@ -203,6 +204,25 @@ def test_without_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     error = refused(folder)
     assert error.what == 'the backend transformers needs the extra "transformers", which is not installed (torch is missing)'
     assert error.fix == 'pip install "ulam[transformers]"'
+
+
+def test_what_is_no_directory(folder: Path) -> None:
+    """Asked for by name or not, nothing is downloaded for what cannot be on the hub."""
+    for spec in ("./nowhere", "gpt2", "", "a/b/c", "https://example.org/x"):
+        with pytest.raises(ModelError, match=r"there is no|unknown model|is a server"):
+            load(spec, backend="transformers")
+    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json\.x is a file"):
+        load((folder / INDEX).rename(folder / f"{INDEX}.x"), backend="transformers")
+
+
+def test_stories_by_both_backends() -> None:
+    """The model in the package, whose weights are trained: the same tokens."""
+    first, second = (ulam.load("stories", backend=backend) for backend in ("builtin", "transformers"))
+    options: dict[str, Any] = {"n": 2, "max_tokens": 12, "seed": 3}
+    drawn = [[sample.tokens for sample in ulam.sample(model, "Once upon a time", "temperature=0.8", **options)] for model in (first, second)]
+    assert drawn[0] == drawn[1]
+    with pytest.raises(UsageError, match="the backend and its device are for checkpoints"):
+        load("abc", device="cpu")
 
 
 # the hub

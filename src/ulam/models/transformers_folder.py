@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from ..core.errors import ModelError, UlamError, UsageError, did_you_mean
 from ..core.values import print_value
 from .checkpoint import AGAIN, CONFIG, INDEX, WEIGHTS
+from .load import HUB_ID, no_model
 from .safe_folder import READ, Folder, look_through
 from .transformers import TransformersModel
 
@@ -41,6 +42,8 @@ def open_model(folder: Path, name: str, device: Any = None, dtype: str = "auto",
         raise UsageError(f"unknown dtype {dtype}.{did_you_mean(str(dtype), DTYPES)}", fix=f"dtype: {', '.join(DTYPES)}")
     where = place(device)
     if not os.path.isdir(folder):
+        if not HUB_ID.fullmatch(name) or os.path.exists(folder):
+            raise no_model(name, folder)
         folder = from_hub(name, remote_code)
     held = look_through(folder, name)
     check_code(held, name, remote_code)
