@@ -78,17 +78,18 @@ def sentencepiece(writer: Any) -> None:
     writer.add_eos_token_id(2)
 
 
-def write_gguf(path: Path, seed: int = 0, *, tokenizer: Any = byte_level, settings: dict[str, Any] | None = None, **changes: Any) -> Path:
+def write_gguf(path: Path, seed: int = 0, *, tokenizer: Any = byte_level, settings: dict[str, Any] | None = None, split: int = 0, **changes: Any) -> Path:
     """The model that `write_tiny` writes with the same seed and changes, as float32. Returns `path`.
 
     tokenizer  what adds the tokenizer to the writer: `byte_level`, `sentencepiece`
     settings   more keys of the file, texts and numbers
+    split      so many tensors a file, called `x-00001-of-00003.gguf` for `x.gguf`; 0 for one file
     """
     import gguf
 
     config = tiny_config(**changes)
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(str(path), "llama")
+    writer = gguf.GGUFWriter(str(path), "llama", split_max_tensors=split)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])

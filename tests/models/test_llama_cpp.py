@@ -7,6 +7,7 @@ import importlib
 import json
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -355,6 +356,39 @@ def test_the_fingerprint_is_of_the_file(path: Path, tmp_path: Path, opened: Llam
     assert part == LlamaCpp(path, "other name", threads=1).fingerprint
     assert part != LlamaCpp(copy, "copy.gguf", threads=1).fingerprint
     assert part.startswith("sha256-part:")
+
+
+def test_a_model_in_several_files(tmp_path: Path, tiny: Llama) -> None:
+    write_gguf(tmp_path / "x.gguf", split=9)
+    first, second, third = sorted(tmp_path.iterdir())
+    assert first.name == "x-00001-of-00003.gguf"
+    model = LlamaCpp(first, first.name, threads=1)
+    near(model.prefill([[0, 1, 2]])[1], tiny.prefill([[0, 1, 2]])[1])
+    raw = bytearray(third.read_bytes())
+    raw[-3] ^= 1
+    third.write_bytes(raw)
+    assert LlamaCpp(first, first.name, threads=1).fingerprint != model.fingerprint
+    with pytest.raises(ModelError, match=r"x-00002-of-00003\.gguf is one of 3 files"):
+        LlamaCpp(second, second.name, threads=1)
+    third.write_bytes(raw[:-1])
+    with pytest.raises(ModelError, match=r"^x-00003-of-00003\.gguf is broken or cut short"):
+        LlamaCpp(first, first.name, threads=1)
+    second.unlink()
+    with pytest.raises(ModelError, match=r"there is no x-00002-of-00003\.gguf"):
+        LlamaCpp(first, first.name, threads=1)
+
+
+def test_the_memory_of_a_model_goes_with_it(path: Path) -> None:
+    """Without waiting for a collection of cycles, in which nobody says what is given back first."""
+    model = LlamaCpp(path, "tiny.gguf", threads=1)
+    state, _ = model.prefill([[0]])
+    ends = [weakref.ref(each) for each in (model, model._store)]
+    gc.disable()
+    try:
+        del model, state
+        assert [end() for end in ends] == [None, None]
+    finally:
+        gc.enable()
 
 
 def without(*keys: str) -> Any:

@@ -58,16 +58,17 @@ class LlamaCpp:
     capabilities = frozenset({"extend"})
 
     def __init__(self, path: Path, name: str, context: int | None = None, threads: int | None = None, cache: float = 4):
-        header = read_header(path, name)
-        self.name, self.proposed, self.fingerprint = name, proposed(header), fingerprint(path, header)
-        self._file = OpenFile(path, name)
-        check_kind(self._file.model, name, header)
-        self.vocabulary = read_vocabulary(self._file, header, path, name)
-        exact = header.types == {F32}
-        trained = api.llama_model_n_ctx_train(self._file.model)
+        parts = read_parts(path, name)
+        header = parts[path]
+        self.name, self.proposed, self.fingerprint = name, proposed(header), fingerprint(parts)
+        file = OpenFile(path, name)
+        check_kind(file.model, name, header)
+        self.vocabulary = read_vocabulary(file, header, path, name)
+        exact = all(part.types <= {F32} for part in parts.values())
+        trained = api.llama_model_n_ctx_train(file.model)
         if not isinstance(cache, (int, float)) or isinstance(cache, bool) or not 0 < cache < 2**20:
             raise UsageError(f"cache={cache!r} is not a number of GiB", fix="cache=4")
-        most = min(int(cache * 2**30) // cell_bytes(self._file.model, header, exact), 2**30)
+        most = min(int(cache * 2**30) // cell_bytes(file.model, header, exact), 2**30)
         self.context_limit = whole("context", context, min(trained, max(most, 1)), trained)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         used = whole("threads", threads, cores, 512)
@@ -81,7 +82,7 @@ class LlamaCpp:
             if exact:
                 given.type_k = given.type_v = api.GGML_TYPE_F32
                 given.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it rounds queries to float16
-            return api.llama_init_from_model(self._file.model, given)
+            return api.llama_init_from_model(file.model, given)
 
         most = max(most, self.context_limit, TOKENS)
         self._store = Store(open_context, len(self.vocabulary), max(min(self.context_limit, FIRST), TOKENS), most, name)
@@ -182,18 +183,40 @@ def cell_bytes(model: Any, header: Header, exact: bool) -> int:
     return max(1, api.llama_model_n_layer(model) * api.llama_model_n_head_kv(model) * both * (4 if exact else 2))
 
 
-def fingerprint(path: Path, header: Header) -> str:
-    """The first 16 digits of the SHA-256 of the file; of one over 256 MiB, of its size, its header, and 1024 pieces of 64 KiB at equal distances."""
-    size = os.path.getsize(path)
-    with path.open("rb") as file:
-        if size <= WHOLE:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-        digest = hashlib.sha256(f"{size} ".encode())
-        digest.update(file.read(header.length))
-        for at in np.linspace(header.length, size - PART, PARTS).astype(np.int64).tolist():
-            file.seek(at)
-            digest.update(file.read(PART))
-    return f"sha256-part:{digest.hexdigest()[:16]}"
+def read_parts(path: Path, name: str) -> dict[Path, Header]:
+    """The headers of all files of a model, of which this is the first: `x-00001-of-00003.gguf`. Raises `ModelError`."""
+    parts = {path: read_header(path, name)}
+    count = parts[path].settings.get("split.count", 0)
+    if type(count) is int and count > 1:
+        ending = f"-00001-of-{count:05}.gguf"
+        if not path.name.endswith(ending):
+            raise ModelError(f"{name} is one of {count} files and not called as their first, ...{ending}", fix="give the first of them")
+        for number in range(2, count + 1):
+            other = f"-{number:05}-of-{count:05}.gguf"
+            beside = path.with_name(path.name.removesuffix(ending) + other)
+            parts[beside] = read_header(beside, name.removesuffix(ending) + other)
+    return parts
+
+
+def fingerprint(parts: dict[Path, Header]) -> str:
+    """The first 16 digits of the SHA-256 of the file, or of the files one after the other.
+
+    Of a file of more than 256 MiB its size, its header, and 1024 pieces of 64 KiB at equal distances are read, and the name says so.
+    """
+    digest, whole = hashlib.sha256(), True
+    for path, header in parts.items():
+        size = os.path.getsize(path)
+        with path.open("rb") as file:
+            if size <= WHOLE:
+                digest.update(file.read())
+                continue
+            whole = False
+            digest.update(f"{size} ".encode())
+            digest.update(file.read(header.length))
+            for at in np.linspace(header.length, size - PART, PARTS).astype(np.int64).tolist():
+                file.seek(at)
+                digest.update(file.read(PART))
+    return f"sha256{'' if whole else '-part'}:{digest.hexdigest()[:16]}"
 
 
 def open_model(path: Path, name: str, context: int | None = None, threads: int | None = None, cache: float = 4) -> LlamaCpp:
