@@ -81,7 +81,7 @@ def attempt(dialect: Dialect, layout: Layout, written: tuple[Stage, ...]) -> Exp
     judge_order(dialect, stages, places, fits)
     parameters = write(dialect, layout, stages, places, fits)
     if greedy and end is not None:
-        ask_greedy(dialect, layout, stages, parameters, fits, end)
+        ask_greedy(dialect, layout, stages, places, parameters, fits, end)
     else:
         parameters |= dialect.draws
     parameters = layout.pack({name: parameters[name] for name in (*dialect.defaults, *parameters) if name in parameters})
@@ -193,14 +193,17 @@ def write(dialect: Dialect, layout: Layout, stages: dict[int, Stage], places: di
     return {**off, **found, **layout.parameters}
 
 
-def ask_greedy(dialect: Dialect, layout: Layout, stages: dict[int, Stage], parameters: dict[str, Any], fits: list[Fit], end: int) -> None:
+def ask_greedy(
+    dialect: Dialect, layout: Layout, stages: dict[int, Stage], places: dict[int, int], parameters: dict[str, Any], fits: list[Fit], end: int
+) -> None:
     """Ask for the most likely token, if the engine then still does what stands before."""
     asked = dialect.greedy or {}
+    at = next((at for at, slot in enumerate(layout.slots) if slot.off.keys() & asked.keys()), len(layout.slots))
     lost = [
         i
         for i in stages
         if fits[i].verdict != Verdict.UNSUPPORTED
-        and (stages[i].name in dialect.skipped or any(fits[i].parameters.get(name, value) != value for name, value in asked.items()))
+        and (stages[i].name in dialect.skipped or places[i] > at or any(fits[i].parameters.get(name, value) != value for name, value in asked.items()))
     ]
     if dialect.greedy is not None and not lost:
         skipped = {name for slot in layout.slots if slot.method in dialect.skipped for name in slot.off} - set(dialect.greedy)
