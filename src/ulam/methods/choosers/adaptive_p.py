@@ -14,7 +14,7 @@ Cost      O(V)
 Claims    shift, shrinks, nonempty, batch, fork. Not law: it draws from a row of its own making, whose law given (A, W) is exact.
 Source    llama.cpp, pull request 17927, 2025.
 Elsewhere llama.cpp, koboldcpp, text-generation-webui: a negative target is a plain draw. exllamav3: target 1 means off, and its state is
-          not rolled back with the text.
+          not rolled back with the text. koboldcpp: the average starts empty, a target of 0 is off, and without top_p or min_p it adds min_p=0.002.
 """
 
 from __future__ import annotations
