@@ -100,10 +100,9 @@ def test_brackets_without_end_are_an_error_and_no_crash(letters: str) -> None:
 
 
 def test_flags_of_llama_cpp_by_every_name() -> None:
-    pytest.importorskip("ulam.recipe.dialects.llama_cpp")
-    line = r"llama-cli -m x.gguf --temp 0.7 --top-k=20 --min-p 0.1 --repeat-penalty 1.1 -ngl 99 -c 4096 -l 15043+1 --logit-bias 7-2.5 -p 'a b'"
+    line = r"llama-cli -m x.gguf --temp 0.7 --top-k=20 --min-p 0.1 --repeat-penalty 1.1 -ngl 99 -c 4096 -l 15043+1 --logit-bias 7-2.5 -p 'a b' --ignore-eos"
     found = from_flags(line)
-    assert found == {"temperature": 0.7, "top_k": 20, "min_p": 0.1, "repeat_penalty": 1.1, "logit_bias": {15043: 1.0, 7: -2.5}}
+    assert found == {"temperature": 0.7, "top_k": 20, "min_p": 0.1, "repeat_penalty": 1.1, "logit_bias": {15043: 1.0, 7: -2.5}, "ignore_eos": True}
     assert find("llama.cpp").read(found).recipe.stages
     with pytest.raises(UsageError, match="needs a value"):
         from_flags("--temp")

@@ -164,6 +164,8 @@ def from_flags(text: str) -> dict[str, Any]:
     while at < len(words):
         name, joined, value = words[at].partition("=") if words[at].startswith("--") else (words[at], "", "")
         at += 1
+        if name == "--ignore-eos":  # the one about sampling that takes no value
+            found["ignore_eos"] = True
         target = flags.get(name)
         if target is None:
             continue
