@@ -4,28 +4,46 @@ Order     allowed tokens > bad words > min_tokens > logit_bias > repetition > fr
           The second model runner takes the masks in another order, which is the same law.
 Defaults  neutral, but the server takes temperature, top_k, top_p, min_p and repetition_penalty from the model's generation_config.json
           unless it is started with its own: so all of them are written.
-Edges     temperature below 1e-5 is the most likely token, up to 0.01 it is raised, above 2 it is refused. top_p=0 is refused; top_k=1 is
-          the same. The penalties are in [-2, 2], a bias in [-100, 100]. repetition_penalty counts prompt and continuation, the other two the
-          continuation; none has a window. A bad word is completed by what was generated.
+Edges     temperature=0 is the most likely token; others below 0.01 are raised to it, above 2 they are refused. top_p=0 is refused; top_k=1
+          is the same. The penalties are in [-2, 2]; the server clamps a bias to [-100, 100]. repetition_penalty counts prompt and
+          continuation, the other two the continuation; none has a window. A bad word is completed by what was generated; spaces before it
+          are dropped, and its encoding with a blank counts only where it is as long as the other and begins with another token.
+          min_tokens bans stop_token_ids too. top_k keeps ties.
 Source    vllm/sampling_params.py, vllm/v1/sample/{sampler,logits_processor,ops}
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from ...core.errors import OutOfRange
 from ...core.method import Stage
+from ...core.parameter import Interval
 from ...methods.constraints.allow_tokens import AllowTokens
 from ...methods.constraints.ban_words import BanWords
 from ...methods.constraints.min_tokens import MinTokens
+from ...methods.transforms.logit_bias import LogitBias
 from ...methods.transforms.temperature import Temperature
 from ...methods.transforms.top_k import TopK
 from ...methods.transforms.top_p import TopP
-from .dialect import Dialect, Slot, Values
+from .dialect import Dialect, Reading, Slot, Values
 from .slots import NEEDS_IDS, biases, number, penalty, token_ids
-from .verdicts import Fit, unsupported
+from .verdicts import Fit, Verdict, unsupported
 
-GREEDY_BELOW, RAISED_BELOW = 1e-5, 1e-2
+RAISED_BELOW, CLAMP = 1e-2, 100
+BLANK = "the encoding with a blank before it counts only where it is as long as the other and begins with another token"
+RANGES = {
+    "temperature": "[0, 2]",
+    "top_k": "[-1, inf)",
+    "top_p": "(0, 1]",
+    "min_p": "[0, 1]",
+    "repetition_penalty": "(0, inf)",
+    "presence_penalty": "[-2, 2]",
+    "frequency_penalty": "[-2, 2]",
+}
+"""What it takes; everything else it refuses."""
 
 
 def read_allowed(values: Values) -> Stage | None:
@@ -40,7 +58,9 @@ def write_allowed(stage: AllowTokens) -> Fit:
 
 def read_bad_words(values: Values) -> Stage | None:
     given: Sequence[str] | None = values.get("bad_words")
-    return BanWords(list(given)) if given else None
+    if given:
+        values.note(f"bad_words: {BLANK}")
+    return BanWords([word.lstrip() for word in given]) if given else None
 
 
 def write_bad_words(stage: BanWords) -> Fit:
@@ -48,12 +68,23 @@ def write_bad_words(stage: BanWords) -> Fit:
         return unsupported("it looks at the continuation only")
     if not all(isinstance(word, str) for word in stage.words):
         return unsupported("it wants words as text")
-    return Fit({"bad_words": list(stage.words)})
+    if any(word != word.lstrip() for word in stage.words):
+        return unsupported("it drops the spaces before a word")
+    return Fit({"bad_words": list(stage.words)}, Verdict.APPROXIMATE, BLANK)
 
 
 def read_min_tokens(values: Values) -> Stage | None:
     wanted = values.whole("min_tokens")
+    if wanted and values.rest.get("stop_token_ids"):
+        values.note("min_tokens bans the stop_token_ids too")
     return MinTokens(wanted) if wanted else None
+
+
+def read_bias(values: Values) -> Stage | None:
+    given: Mapping[Any, float] | None = values.get("logit_bias")
+    if given and any(abs(value) > CLAMP for value in given.values()):
+        values.note(f"logit_bias: its server clamps to [-{CLAMP}, {CLAMP}], SamplingParams made in Python does not")
+    return LogitBias({int(key): min(max(value, -CLAMP), CLAMP) for key, value in given.items()}) if given else None
 
 
 def read_temperature(values: Values) -> Stage | None:
@@ -85,7 +116,7 @@ class VLLM(Dialect):
         Slot("allow_tokens", {"allowed_token_ids": None}, read_allowed, write_allowed),
         Slot("ban_words", {"bad_words": None}, read_bad_words, write_bad_words),
         Slot("min_tokens", {"min_tokens": 0}, read_min_tokens, lambda stage: Fit({"min_tokens": stage.n})),
-        biases("logit_bias", limit=100, clamped=True),
+        replace(biases("logit_bias", limit=CLAMP, clamped=True), read=read_bias),
         penalty("repetition_penalty", "repetition_penalty", off=1.0, allowed="(0, inf)", scope="all"),
         penalty("frequency_penalty", "frequency_penalty", off=0.0, allowed="[-2, 2]", scope="generated"),
         penalty("presence_penalty", "presence_penalty", off=0.0, allowed="[-2, 2]", scope="generated"),
@@ -122,8 +153,15 @@ class VLLM(Dialect):
     greedy = {"temperature": 0.0}
     skipped = frozenset({"min_p", "top_k", "top_p", "temperature"})
 
+    def read(self, parameters: Mapping[str, Any]) -> Reading:
+        values = Values(self, parameters)
+        for name, allowed in RANGES.items():
+            if values.number(name) not in Interval.of(allowed):
+                raise OutOfRange(f"vllm refuses {name}={values.number(name):g}", parameter=name, fix=f"{name} in {allowed}")
+        return super().read(parameters)
+
     def is_greedy(self, values: Values) -> bool:
-        return 0 <= values.number("temperature") < GREEDY_BELOW
+        return values.number("temperature") == 0
 
 
 DIALECT = VLLM()
