@@ -13,6 +13,7 @@ from ..core.noise import Address, PhiloxNoise
 from ..models.protocol import LanguageModel
 from ..recipe import Recipe
 from .loop import sample
+from .request import read_prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ def difference(model: LanguageModel, first: Recipe, second: Recipe, prompt: str,
     Raises what the recipes raise for the row (`EmptySupport`).
     """
     vocabulary = model.vocabulary
-    ids = ([] if vocabulary.start is None else [vocabulary.start]) + vocabulary.encode(prompt)
+    ids = read_prompts(model, prompt)[1][0]
     state, logits = model.prefill([ids])
     model.release(state)
     cut = len(ids) - min(said, max(0, len(ids) - 1))
@@ -54,7 +55,7 @@ def difference(model: LanguageModel, first: Recipe, second: Recipe, prompt: str,
 
 def distances(model: LanguageModel, first: Recipe, second: Recipe, prompts: Iterable[str]) -> list[float]:
     """The total variation of the next token after each prompt, the second half of which counts as generated."""
-    return [difference(model, first, second, prompt, said=len(model.vocabulary.encode(prompt)) // 2).total_variation for prompt in prompts]
+    return [difference(model, first, second, prompt, said=len(read_prompts(model, prompt)[1][0]) // 2).total_variation for prompt in prompts]
 
 
 def parting(model: LanguageModel, first: Recipe, second: Recipe, prompt: str, seed: int, max_tokens: int) -> tuple[int | None, Sequence[int], Sequence[int]]:
