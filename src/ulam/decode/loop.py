@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..core.arrays import Array, as_logits, is_numpy_array, take_rows
 from ..core.context import Context, History
-from ..core.errors import InvalidLogits, UlamError
+from ..core.errors import InvalidLogits, UlamError, UsageError
 from ..core.noise import Noise
 from ..models.protocol import LanguageModel, State
 from ..recipe import Recipe
@@ -30,6 +30,9 @@ from .plan import Plan
 from .request import Prompt, read_count, read_noise, read_prompts, read_recipes, read_sequences, read_stop
 from .samples import FinishReason, Sample, Samples, failing, model_entry
 from .text import TextStream
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 BATCH = 64
 """Rows that go through the model together: bounds memory, and how long a step takes that a cancelled run still finishes."""
@@ -65,6 +68,7 @@ class Row:
     def __init__(self, index: int, sequence: int, prompt: str, tokens: tuple[int, ...], recipe: Recipe, stop: tuple[str, ...], states: list[Any]):
         self.index, self.sequence, self.prompt, self.recipe, self.states = index, sequence, prompt, recipe, states
         self.history = History(tokens, [])
+        self.prompt_size: int | None = len(tokens)  # None where an engine does not tell
         self.tokens: list[int] = self.history.generated  # type: ignore[assignment]
         self.model_log_probs: list[float] = []
         self.recipe_log_probs: list[float] = []
@@ -102,8 +106,10 @@ class Row:
 class Run(Iterator[Event]):
     """A run that can be watched, cancelled, and asked for its samples. Iterating it does the work.
 
-    See `stream` for the arguments; what is wrong with them is raised when the run is made.
+    See `stream` for the arguments; what is wrong with them is raised when the run is made. `told` is what a summary has to add.
     """
+
+    told: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -158,14 +164,17 @@ class Run(Iterator[Event]):
     @property
     def samples(self) -> Samples:
         """What has finished so far, in order."""
-        meta: dict[str, Any] = {
+        return Samples(tuple(self.finished[i] for i in sorted(self.finished)), self.seed, self.model.vocabulary, self.meta())
+
+    def meta(self) -> dict[str, Any]:
+        """What a record says besides the samples."""
+        return {
             "model": model_entry(self.model),
             "batch_invariant": "batch_invariant" in self.model.capabilities,
-            "limits": {"max_tokens": self.max_tokens, "stop": list(self.stop), "context": self.model.context_limit},
+            "limits": {"max_tokens": self.max_tokens, "stop": list(self.stop), "context": getattr(self.model, "context_limit", None)},
             "versions": {"ulam": __version__, "numpy": np.__version__},
             "seconds": round(self.seconds, 3),
         }
-        return Samples(tuple(self.finished[i] for i in sorted(self.finished)), self.seed, self.model.vocabulary, meta)
 
     def done(self, event: SampleEvent) -> SampleEvent:
         self.finished[event.row] = event.sample
@@ -256,7 +265,7 @@ def full(model: LanguageModel, row: Row) -> bool:
 
 
 def stream(
-    model: LanguageModel,
+    model: LanguageModel | Engine,
     prompts: Prompt | Sequence[Prompt],
     recipe: str | Recipe | Sequence[str | Recipe] = "",
     *,
@@ -280,9 +289,14 @@ def stream(
     noise       where every draw comes from, in place of a seed; exact mode enumerates it (`ulam.law`)
 
     Raises `UsageError` and its kinds for anything wrong with the arguments, before any work; what only the model knows
-    (`EmptyPrompt`: it has no start token) comes with the first event.
+    (`EmptyPrompt`: it has no start token) comes with the first event. An engine (`decode/engine.py`) does the run itself.
     """
-    return Run(model, prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence, noise=noise)
+    if not hasattr(model, "prefill") and hasattr(model, "generate"):
+        engine = cast("Engine", model)
+        if noise is not None:
+            raise UsageError(f"{engine.name} generates by itself, so it draws from no noise", fix="seed=7")
+        return engine.generate(prompts, recipe, seed, n=n, max_tokens=max_tokens, stop=stop, sequence=sequence)
+    return Run(cast(LanguageModel, model), prompts, recipe, n=n, max_tokens=max_tokens, seed=seed, stop=stop, sequence=sequence, noise=noise)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -294,7 +308,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def sample(
-    model: LanguageModel,
+    model: LanguageModel | Engine,
     prompts: Prompt | Sequence[Prompt],
     recipe: str | Recipe | Sequence[str | Recipe] = "",
     *,

@@ -12,7 +12,7 @@ from ..core.errors import ContextOverflow, UsageError
 from ..core.noise import Noise, PhiloxNoise, check_seed, check_word, sequence_number
 from ..core.values import is_unicode, print_value
 from ..core.vocabulary import Vocabulary
-from ..models.protocol import LanguageModel
+from ..models.protocol import LanguageModel, refuse_engine
 from ..recipe import Recipe
 
 Prompt: TypeAlias = str | Sequence[int]
@@ -67,8 +67,9 @@ def read_prompt(vocabulary: Vocabulary, prompt: Any, which: str = "the prompt") 
 
 
 def check_model(model: Any) -> None:
-    """Raises `UsageError` for what is no model."""
+    """Raises `UsageError` for what is no model, and `Unsupported` for an engine, which generates by itself."""
     if not hasattr(model, "prefill"):
+        refuse_engine(model)
         raise UsageError(f"{model!r} is not a model", fix="model = ulam.load()")
 
 

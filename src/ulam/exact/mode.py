@@ -14,7 +14,7 @@ from ..decode import Sample, Samples, sample
 from ..decode.recipe_model import RecipeModel
 from ..decode.request import Prompt, listed, read_count, read_prompts, read_stop
 from ..models.cached import CachedModel
-from ..models.protocol import LanguageModel
+from ..models.protocol import LanguageModel, refuse_engine
 from ..recipe import Recipe
 from .enumerate import EnumeratingNoise
 from .laws import Law, Outcome, rounding, total
@@ -89,6 +89,7 @@ def law(
     limits = Limits(max_depth, max_outcomes)
     if not hasattr(subject, "prefill"):
         if not callable(subject):
+            refuse_engine(subject)
             drawn = "ulam.law(lambda noise: ulam.sample(model, prompt, recipe, noise=noise))"
             loaded = f"ulam.law(ulam.load({subject!r}), recipe)" if isinstance(subject, str) else drawn
             raise UsageError(f"{subject!r} is neither a procedure nor a model", fix=loaded)

@@ -23,7 +23,7 @@ from ..core.values import is_unicode, print_value
 from ..core.vocabulary import Vocabulary
 from .extend import extend
 from .prefixes import Prefix
-from .protocol import LanguageModel, State, TokenIds
+from .protocol import LanguageModel, State, TokenIds, refuse_engine
 from .state import OnceState, row_numbers, token_ids, token_rows
 from .table import digest
 
@@ -182,6 +182,7 @@ def one_vocabulary(name: str, models: Sequence[LanguageModel]) -> Vocabulary:
     """
     for model in models:
         if not hasattr(model, "prefill"):
+            refuse_engine(model)
             raise UsageError(f"{name}: {model!r} is not a model", fix="model = ulam.load()")
         if getattr(model, "splits_history", False):
             what = f"{name}: {model.name} tells prompt and generated tokens apart, and the parts of a combination share them"

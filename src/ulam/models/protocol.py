@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ..core.arrays import Array
+from ..core.errors import Unsupported
 from ..core.vocabulary import Vocabulary
 
 TokenIds: TypeAlias = Sequence[int]
@@ -77,3 +78,10 @@ class LanguageModel(Protocol):
     def release(self, state: State) -> None:
         """Give the memory back. May be called twice; a dropped state is released too."""
         ...
+
+
+def refuse_engine(model: Any) -> None:
+    """Raises `Unsupported` for an engine (`decode/engine.py`) where a model is needed."""
+    if not hasattr(model, "prefill") and hasattr(model, "generate") and hasattr(model, "fingerprint"):
+        what = f"{model.name} generates by itself and shows a part of its logits; this needs all of them"
+        raise Unsupported(what, fix="ulam.sample draws from it; for anything else ulam.load a model that runs here")
