@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .adapters.load import load
     from .core.categorical import Categorical
     from .core.errors import UlamError
     from .core.vocabulary import Vocabulary
-    from .decode import Sample, Samples, Score, sample, score, stream
+    from .decode import Engine, Sample, Samples, Score, sample, score, stream
     from .exact import Law, law
     from .methods import register
-    from .models.load import load
     from .models.protocol import LanguageModel
     from .recipe import Choice, Recipe
 
 WHERE = {
     "Categorical": "core.categorical",
     "Choice": "recipe",
+    "Engine": "decode",
     "LanguageModel": "models.protocol",
     "Law": "exact",
     "Recipe": "recipe",
@@ -38,7 +39,7 @@ WHERE = {
     "UlamError": "core.errors",
     "Vocabulary": "core.vocabulary",
     "law": "exact",
-    "load": "models.load",
+    "load": "adapters.load",
     "register": "methods",
     "sample": "decode",
     "score": "decode",
@@ -48,6 +49,7 @@ WHERE = {
 __all__ = [
     "Categorical",
     "Choice",
+    "Engine",
     "LanguageModel",
     "Law",
     "Recipe",

@@ -159,6 +159,15 @@ class ModelError(UlamError):
     exit_code = 5
 
 
+class ServerError(UlamError):
+    """A server that cannot be reached, refuses, or answers what cannot be.
+
+    status  the HTTP status, if there was one
+    """
+
+    status: int | None = None
+
+
 class TrainingTextError(UsageError):
     """Training text that is empty, too small, or not text."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.arrays import Array, as_logits, namespace, take_rows
 from ..core.errors import UlamError, UsageError
 from .prefixes import Prefix, PrefixModel
-from .protocol import LanguageModel, State
+from .protocol import LanguageModel, State, refuse_engine
 
 STATES = 64
 """Rows of the inner model whose state is kept, from which the next token is a single step."""
@@ -38,6 +38,7 @@ class CachedModel(PrefixModel):
     """
 
     def __init__(self, model: LanguageModel, max_entries: int | None = None):
+        refuse_engine(model)
         if max_entries is None:
             max_entries = max(1, 2**28 // (8 * len(model.vocabulary)))
         if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:

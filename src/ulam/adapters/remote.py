@@ -1,0 +1,377 @@
+"""Any OpenAI-compatible server as an engine. Two ways to draw, and the record says which.
+
+server  The recipe is written in the parameters of the server's engine (`recipe/dialects`) and sent; one that the engine cannot do exactly is
+        refused (`Inexact`). The server draws. Each sample is a request of its own, with a seed of 31 bits made from the run's seed and the
+        sample's number; whether the server gives the same text for it again is the server's affair.
+here    One token a request: the server shows the K most likely tokens after the text so far, under neutral settings, and the recipe
+        draws from them with ulam's own noise. A recipe that these K tokens do not decide is refused (`head.py`). Replayable as far as the
+        server's numbers are: they may depend on what else it computes. The draw is the inverse CDF in the order of the server's token
+        ids where it tells them, else in the order of the tokens' bytes: the law is that of `ulam.sample`, and with the same numbering the tokens are too.
+
+Log-probabilities that the server tells are the model's where its engine documents that (`AT_MODEL`) or where the recipe is the model as
+it is; elsewhere they are not shown at all, and `logprobs_at` says "unknown".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.context import History
+from ..core.errors import Inexact, ModelError, NeedsTokenizer, ServerError, UlamError, Unsupported, UsageError, did_you_mean
+from ..core.noise import Address, PhiloxNoise
+from ..core.parameter import Item
+from ..core.values import Word, print_value
+from ..decode.engine import EngineRun, Whole
+from ..decode.loop import Event, Row
+from ..decode.request import Prompt
+from ..decode.samples import FinishReason, failing
+from ..recipe import Recipe
+from ..recipe.dialects import export, find
+from .answers import Answer, Entry, Reader, Step
+from .head import Head, Look, check, cut
+from .seen import Seen
+from .server import Server
+
+OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp", "library": "ollama"}
+"""What `owned_by` in the list of models says of the engine."""
+
+AT_MODEL = ("vllm", "llama.cpp")
+"""Engines whose log-probabilities are those of the model, before any stage, unless they were started or asked otherwise."""
+
+ENDS = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<eos>", "<end_of_turn>", "<|return|>")
+"""How tokens that end a text are written."""
+
+SHOWN = 20
+FEWER = 5
+"""Most likely tokens that are asked for; and where a server refuses so many."""
+
+LISTED = 10
+
+
+class Remote:
+    """A model on a server; see `open_remote`."""
+
+    def __init__(self, server: Server, model: str, engine: str, *, draws: str, chat: bool, shown: int, ends: Sequence[str]):
+        self.server, self.model, self.dialect = server, model, find(engine)
+        self.draws, self.chat, self.shown, self.ends = draws, chat, shown, tuple(ends)
+        self.vocabulary = Seen()
+        self.reader = Reader(server.error)
+        self.tells = True
+        """Whether the server tells log-probabilities."""
+        self.tokenizes = True
+
+    @property
+    def name(self) -> str:
+        return self.model
+
+    @property
+    def fingerprint(self) -> str:
+        """The name: a server tells no more of its weights."""
+        return f"name:{self.model}"
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return frozenset() if self.chat else frozenset({"token_ids"})
+
+    def __repr__(self) -> str:
+        return f"Remote({self.model} at {self.server.url}, {self.dialect.name}, draws={self.draws!r})"
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        recipe: str | Recipe | Sequence[str | Recipe] = "",
+        seed: int | None = None,
+        *,
+        n: int = 1,
+        max_tokens: int = 256,
+        stop: str | Sequence[str] = (),
+        sequence: int | Sequence[int] | None = None,
+    ) -> EngineRun:
+        """A run; arguments as `ulam.stream`. Raises `Inexact` for a recipe that cannot be done exactly; what depends on a row comes with the events."""
+        here = self.draws == "here"
+        self.server.interrupted = False
+        where = {"engine": self.dialect.name, "draws": self.draws, "server": self.server.url}
+        run = EngineRun(
+            self,
+            self.draw_here if here else self.ask_for_texts,
+            prompts,
+            recipe,
+            seed,
+            n=n,
+            max_tokens=max_tokens,
+            stop=stop,
+            sequence=sequence,
+            facts={**where, "logprobs_at": "model" if here else "unknown", "replay": "with the same rows of the server" if here else "the server's affair"},
+            told=[f"drawn here, from the {self.shown} most likely tokens" if here else f"drawn by the server ({self.dialect.name})"],
+            interrupt=self.server.interrupt,
+        )
+        recipes = dict.fromkeys(row.recipe for row in run.rows)
+        for each in recipes:
+            if here:
+                check(each, self.shown, prompt=True)
+            else:
+                each.to(self.dialect.name)
+        if not here and all(self.at_model(each) for each in recipes):
+            run.facts["logprobs_at"] = "model"
+        return run
+
+    # -- the server draws
+
+    def at_model(self, recipe: Recipe) -> bool:
+        """Whether what the server tells under this recipe is the model's."""
+        return self.dialect.name in AT_MODEL or plain(recipe)
+
+    def ask_for_texts(self, run: EngineRun) -> Iterator[Event]:
+        noise = PhiloxNoise(run.seed or 0)
+        for row in run.rows:
+            if run.cancelled:
+                return
+            body: dict[str, Any] = {**self.beginning(row), "max_tokens": run.max_tokens, **row.recipe.to(self.dialect.name).parameters}
+            if run.stop:
+                body["stop"] = list(run.stop)
+            if "seed" in self.dialect.rest:
+                body["seed"] = int(noise.bits(Address(row.sequence, 0))) >> 33
+            yield self.whole(self.answer(body), row, run).of(row)
+
+    def beginning(self, row: Row) -> dict[str, Any]:
+        if self.chat:
+            return {"model": self.model, "messages": [{"role": "user", "content": row.prompt}]}
+        return {"model": self.model, "prompt": list(row.history.prompt) or row.prompt}
+
+    def answer(self, body: dict[str, Any]) -> Answer:
+        """With log-probabilities, if the server has any to give."""
+        path = "/chat/completions" if self.chat else "/completions"
+        if self.tells:
+            try:
+                return self.reader.answer(self.server.post(path, {**body, "logprobs": True if self.chat else 1}))
+            except ServerError as error:
+                if not about_log_probs(error):
+                    raise
+                self.tells = False
+        return self.reader.answer(self.server.post(path, body))
+
+    def whole(self, answer: Answer, row: Row, run: EngineRun) -> Whole:
+        choice = answer.choice
+        row.prompt_size = answer.prompt_tokens if answer.prompt_tokens is not None else row.prompt_size
+        reason, error = self.reason(choice.reason)
+        stopped_by = choice.stop if choice.stop in run.stop else None
+        if choice.steps is None:
+            return Whole(choice.text, reason, stopped_by, size=answer.tokens, error=error)
+        tokens = tuple(self.vocabulary.add(step.drawn, self.is_end(step.drawn)) for step in choice.steps)
+        told = np.array([step.drawn.log_prob for step in choice.steps])
+        unknown = np.full(len(tokens), np.nan)
+        model = told if self.at_model(row.recipe) else unknown
+        return Whole(choice.text, reason, stopped_by, tokens, model, told if plain(row.recipe) else unknown, len(tokens), error)
+
+    def reason(self, said: str | None) -> tuple[FinishReason, UlamError | None]:
+        if said == "length":
+            return "length", None
+        if said in ("stop", "eos", "eos_token", None):
+            return "stop", None
+        return "error", self.server.error(f"ended the text for another reason: {self.server.scrub(said)}")
+
+    # -- the draws are made here
+
+    def draw_here(self, run: EngineRun) -> Iterator[Event]:
+        first: dict[tuple[str, tuple[int, ...]], tuple[Step, Row]] = {}
+        begun = False
+        for row in run.rows:
+            while row.index not in run.finished and not run.cancelled:
+                try:
+                    step = self.step_after(row) if row.tokens else self.first_step(row, first)
+                    entries, head = self.head(step)
+                    token, model, recipe = self.draw(row, entries, head, run.seed or 0)
+                except Inexact as error:
+                    if not begun:
+                        raise
+                    error.position = len(row.tokens)
+                    yield row.finish("error", error=error)
+                    break
+                except UlamError as error:
+                    if isinstance(error, ServerError):
+                        raise
+                    yield row.finish(failing(error), error=error)
+                    break
+                begun = True
+                entry = entries[token]
+                end = self.is_end(entry)
+                number = self.vocabulary.add(entry, end)
+                yield row.add(number, model, recipe, self.vocabulary.tokens[number])
+                if end:
+                    yield row.finish("stop", self.vocabulary.names[number])
+                elif row.stream.stopped_by is not None:
+                    yield row.finish("stop")
+                elif len(row.tokens) == run.max_tokens:
+                    yield row.finish("length")
+                elif entry.raw is None:
+                    yield row.finish("error", error=self.server.error(f"shows the token {entry.text!r} without its bytes, so the text cannot go on"))
+                else:
+                    continue
+                break
+
+    def first_step(self, row: Row, known: dict[tuple[str, tuple[int, ...]], tuple[Step, Row]]) -> Step:
+        """What the server shows after the prompt: asked for once, however many samples it has."""
+        key = row.prompt, tuple(row.history.prompt)
+        if key not in known:
+            known[key] = self.step_after(row), row
+        step, other = known[key]
+        row.history, row.prompt_size = History(other.history.prompt, row.tokens), other.prompt_size
+        return step
+
+    def is_end(self, entry: Entry) -> bool:
+        return entry.text in self.ends or entry.raw == b""
+
+    def step_after(self, row: Row) -> Step:
+        """What the server shows after the text so far."""
+        if self.chat:
+            raise Unsupported("an answer of the chat endpoint cannot be continued token by token", fix='chat=False, or draws="server"')
+        neutral = export(self.dialect, Recipe()).parameters
+        while True:
+            body = {"model": self.model, "prompt": self.so_far(row), "max_tokens": 1, **neutral, "logprobs": self.shown}
+            try:
+                answer = self.reader.answer(self.server.post("/completions", body))
+            except ServerError as error:
+                if self.shown <= FEWER or not about_log_probs(error):
+                    raise
+                self.shown = FEWER
+                continue
+            steps = answer.choice.steps
+            if not steps or not steps[0].top:
+                raise self.server.error("shows no log-probs, without which nothing can be drawn here")
+            if not row.tokens and not row.history.prompt:
+                row.prompt_size = answer.prompt_tokens if answer.prompt_tokens is not None else row.prompt_size
+                if self.tokenizes and all(entry.token is not None for entry in steps[0].top):
+                    self.learn_prompt(row)
+            return steps[0]
+
+    def so_far(self, row: Row) -> str | list[int]:
+        """The text so far: as ids where those of the prompt are known, else as text, which the server reads anew."""
+        if row.history.prompt:
+            return [*row.history.prompt, *row.tokens]
+        try:
+            return row.prompt + b"".join(self.vocabulary.tokens[token] for token in row.tokens).decode("utf-8")
+        except UnicodeDecodeError:
+            what = f"{self.model} shows tokens as text, and the text so far ends in half a character, after which it cannot be asked"
+            raise Unsupported(what, fix='a server that tells token ids, or draws="server"', position=len(row.tokens)) from None
+
+    def learn_prompt(self, row: Row) -> None:
+        """The ids of the prompt, from a server that tells them."""
+        body = {"model": self.model, "content": row.prompt, "prompt": row.prompt, "add_special": True, "add_special_tokens": True}
+        try:
+            tokens = self.server.post_beside("/tokenize", body).get("tokens")
+        except ServerError as error:
+            if error.status is None:
+                raise
+            tokens = None
+        if isinstance(tokens, list) and tokens and all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in tokens):
+            row.history = History(tuple(tokens), row.history.generated)
+            row.prompt_size = len(tokens)
+        else:
+            self.tokenizes = False
+
+    def head(self, step: Step) -> tuple[list[Entry], Head]:
+        """The shown tokens in the order of a draw, and what is known of the row."""
+        shown = list(step.top)
+        if all(named(entry) != named(step.drawn) for entry in shown):
+            shown.append(step.drawn)
+        ids = all(entry.token is not None for entry in shown)
+        shown.sort(key=lambda entry: entry.token or 0 if ids else entry.raw if entry.raw is not None else entry.text.encode("utf-8", "replace"))
+        return shown, Head.of([entry.log_prob for entry in shown], self.shown)
+
+    def draw(self, row: Row, entries: list[Entry], head: Head, seed: int) -> tuple[int, float, float]:
+        """The column of the drawn token, and its log-probabilities under the model and under the recipe."""
+        columns = {self.vocabulary.add(entry, self.is_end(entry)): at for at, entry in enumerate(entries)}
+        for token in (*row.history.prompt, *row.tokens):
+            columns.setdefault(token, len(columns))
+        history = History([columns[token] for token in row.history.prompt], [columns[token] for token in row.tokens])
+
+        def place(item: Item) -> int | None:
+            if isinstance(item, int) and any(entry.token is None for entry in entries):
+                raise NeedsTokenizer(f"token {item} is an id, and this server shows none", fix="the token as text")
+            return next((at for at, entry in enumerate(entries) if self.means(item, entry)), None)
+
+        known = bool(row.history.prompt) or not row.prompt
+        z, rest = cut(head, row.recipe, Look(history, len(columns) - len(entries), place, known))
+        choice = rest.choose(z, seed, row.sequence, len(row.tokens), history.prompt, history.generated)
+        return choice.token, float(head.log_probs[choice.token]), choice.recipe_log_prob
+
+    def means(self, item: Item, entry: Entry) -> bool:
+        """Whether a token of a recipe is this one."""
+        if isinstance(item, Word):
+            return item.name == "end" and self.is_end(entry)
+        return entry.token == item if isinstance(item, int) else item in (entry.text, entry.raw and entry.raw.decode("utf-8", "replace"))
+
+
+def plain(recipe: Recipe) -> bool:
+    """Whether a recipe is the model as it is."""
+    return not recipe.simplified().transforms and recipe.chooser.name in ("categorical", "gumbel_max")
+
+
+def named(entry: Entry) -> Any:
+    return entry.token if entry.token is not None else entry.raw if entry.raw is not None else entry.text
+
+
+def about_log_probs(error: ServerError) -> bool:
+    return error.status in (400, 422) and "logprob" in error.what.lower()
+
+
+def open_remote(
+    url: str,
+    *,
+    model: str | None = None,
+    engine: str | None = None,
+    draws: str = "server",
+    chat: bool = False,
+    shown: int = SHOWN,
+    ends: Sequence[str] = ENDS,
+    api_key: str | None = None,
+    timeout: float = 120.0,
+) -> Remote:
+    """A model on an OpenAI-compatible server.
+
+    url      `http://host:port/v1`
+    model    its name there; may be left out where there is only one
+    engine   what serves it, a dialect (`vllm`, `sglang`, `llama.cpp`, `openai`, ...); recognised by the list of models, else `openai`
+    draws    `server`, or `here` (see above)
+    chat     use the chat endpoint: the prompt is the user's message
+    shown    how many tokens the server is asked to show, for `here` (20; 5 where it refuses)
+    ends     how the tokens that end a text are written
+    api_key  else $ULAM_API_KEY; it stands in no message
+    timeout  seconds for an answer
+
+    Raises `ModelError` for a server that cannot be reached or has no such model, `UsageError` for what cannot be meant.
+    """
+    if draws not in ("server", "here"):
+        raise UsageError(f'draws={draws!r}: the draws are made by the "server" or "here"', fix='draws="here"')
+    if isinstance(shown, bool) or not isinstance(shown, int) or shown < 1:
+        raise UsageError(f"shown={shown!r} is not a number of tokens", fix="shown=20")
+    if engine is not None:
+        find(engine)
+    server = Server(url, key=api_key or os.environ.get("ULAM_API_KEY") or None, timeout=timeout)
+    try:
+        listed = models_of(server)
+    except ServerError as error:
+        if model is None or error.status not in (404, 405):
+            raise ModelError(error.what, fix=error.fix) from None
+        listed = {}
+    if model is None and len(listed) == 1:
+        model = next(iter(listed))
+    if model is None or (listed and model not in listed):
+        names = [*listed][:LISTED]
+        more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+        what = f"{server.url} has {'several models' if model is None else f'no model {print_value(model)}'}: {', '.join(map(print_value, names))}{more}"
+        near = did_you_mean(model, listed) if model is not None else ""
+        raise ModelError(what + near if names else f"{server.url} lists no model", fix=f"model={print_value(names[0])}" if names else "model=, its name there")
+    return Remote(server, model, engine or OWNERS.get(listed.get(model, ""), "openai"), draws=draws, chat=chat, shown=shown, ends=ends)
+
+
+def models_of(server: Server) -> dict[str, str]:
+    """What the server lists: names, and who is said to own them."""
+    data = server.get("/models").get("data")
+    if not isinstance(data, list):
+        raise server.error("lists no models where an OpenAI-compatible server does", fix="the URL of the API, which mostly ends in /v1")
+    return {str(each["id"]): str(each.get("owned_by") or "") for each in data if isinstance(each, dict) and each.get("id")}
