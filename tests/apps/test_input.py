@@ -41,7 +41,7 @@ def test_the_name_of_a_verb_as_a_text(ulam: Ulam, read) -> None:  # type: ignore
     assert prompt_of(ulam("sample", "methods", "--json")) == "methods"
 
 
-@pytest.mark.parametrize("word", ["why", "serve", "compare", "studio", "batch", "models", "help"])
+@pytest.mark.parametrize("word", ["why", "serve", "compare", "studio", "batch", "help"])
 def test_a_verb_of_another_version_is_a_text(ulam: Ulam, read, word: str) -> None:  # type: ignore[no-untyped-def]
     assert prompt_of(ulam(word, "--json")) == word
 

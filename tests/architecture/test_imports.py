@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "safetensors", "tokenizers", "altair", "numba", "scipy", "pandas", "polars", "matplotlib", "hypothesis", "pytest")
+HEAVY = ("torch", "transformers", "safetensors", "tokenizers", "altair", "httpx", "numba", "scipy", "pandas", "polars", "matplotlib", "hypothesis", "pytest")
 
 
 def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from ...core.errors import UsageError
 from ...core.parameter import parameters
-from ...core.values import Reader, Word
+from ...core.values import Call, Reader, Word
 from ...methods import ALIASES, Method, catalogue
 
 PANEL = "Stages"
 
-MODELS = "stories, abc, a table (x.json), a directory ($ULAM_MODEL, else stories)"
+MODELS = "stories, abc, a directory, x.gguf, x.json, http://host:port/v1 (or $ULAM_MODEL)"
 ModelFlag: TypeAlias = Annotated[str, typer.Option("-m", "--model", metavar="MODEL", envvar="ULAM_MODEL", help=MODELS)]
+BackendFlag: TypeAlias = Annotated[str, typer.Option("--backend", metavar="NAME", help="what computes: builtin, transformers, llama_cpp, remote, ... (auto)")]
+OptionsFlag: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", metavar="NAME=VALUE", help="an option of the backend, such as device=cuda:0 or draws=here; may be repeated"),
+]
+OfflineFlag: TypeAlias = Annotated[bool, typer.Option("--offline", help="open no connection ($ULAM_OFFLINE)")]
+HiddenBackendFlag: TypeAlias = Annotated[str, typer.Option("--backend", metavar="NAME", hidden=True)]
+HiddenOptionsFlag: TypeAlias = Annotated[list[str] | None, typer.Option("--model-option", metavar="NAME=VALUE", hidden=True)]
+HiddenOfflineFlag: TypeAlias = Annotated[bool, typer.Option("--offline", hidden=True)]
+"""Hidden where the page of help has no room: `ulam models --help` tells."""
 RecipeFlag: TypeAlias = Annotated[str | None, typer.Option("-r", "--recipe", metavar="RECIPE", help="the recipe as one text, or a .toml or .json file")]
 QuietFlag: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="only errors on standard error")]
 
@@ -91,3 +101,29 @@ def read_value(name: str, values: list[str]) -> Any:
     if reader.at < len(reader.text) or not isinstance(value, (int, float, Word)):
         raise UsageError(f"{flag(name)} {values[0]} is not a number")
     return value
+
+
+def model_options(backend: str, options: Sequence[str], offline: bool) -> dict[str, Any]:
+    """What `load` is given besides the name of a model. Raises `UsageError`."""
+    found: dict[str, Any] = {} if backend == "auto" else {"backend": backend}
+    for option in options:
+        name, equals, text = option.partition("=")
+        name = name.replace("-", "_")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--model-option {option} is not NAME=VALUE", fix="--model-option device=cuda:0")
+        if name == "api_key":  # other users of the machine see what is typed, and so does the shell's history
+            raise UsageError("a key is never an argument", fix="export ULAM_API_KEY=...")
+        if name in found:
+            raise UsageError(f"--model-option {name} is given twice", fix=f"--model-option {option}")
+        found[name] = read_option(text)
+    return {**found, "offline": True} if offline else found
+
+
+def read_option(text: str) -> Any:
+    """A number, true, false or a list as such; everything else is text."""
+    reader = Reader(text)
+    try:
+        value = reader.value()
+    except UsageError:
+        return text
+    return text if reader.at < len(text) or isinstance(value, (Word, Call)) else value

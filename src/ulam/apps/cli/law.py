@@ -21,7 +21,7 @@ from ...models.cached import CachedModel
 from ...recipe import Recipe
 from ...render.receipt import counted
 from ...render.terminal import is_terminal, width
-from .flags import ModelFlag, QuietFlag, RecipeFlag
+from .flags import HiddenBackendFlag, HiddenOfflineFlag, HiddenOptionsFlag, ModelFlag, QuietFlag, RecipeFlag
 from .law_output import Answer, Question
 from .progress import Paths
 from .recipes import choose_recipe, read_recipe
@@ -47,6 +47,9 @@ def law(
     budget: Annotated[int, typer.Option("--budget", metavar="N", help="walk at most N paths (1000000)")] = 1_000_000,
     json: Annotated[bool, typer.Option("--json", help="one JSON object: every text with its tokens and probabilities")] = False,
     quiet: QuietFlag = False,
+    backend: HiddenBackendFlag = "auto",
+    options: HiddenOptionsFlag = None,
+    offline: HiddenOfflineFlag = False,
     settings: dict[str, Any] | None = None,
 ) -> int:
     """ulam law: every text that a recipe can say, with its exact probability. Nothing is drawn.

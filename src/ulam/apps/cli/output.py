@@ -102,7 +102,7 @@ class JsonLinesWriter(JsonWriter):
     def start(self, run: Run) -> None:
         row, self.vocabulary = run.rows[0], run.model.vocabulary
         head = {key: value for key, value in run.samples.to_document().items() if key not in ("samples", "seconds")}
-        prompt = {"text": row.prompt, "tokens": len(row.history.prompt)}
+        prompt = {"text": row.prompt, "tokens": row.prompt_size}
         self.write({"event": "start", **head, "recipe": str(row.recipe), "recipe_id": row.recipe.id, "prompt": prompt, "n": run.n, **self.extra})
 
     def token(self, event: TokenEvent) -> None:

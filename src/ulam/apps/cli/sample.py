@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ...adapters.load import load
 from ...core.errors import ModelError, UsageError
 from ...decode import stream as start
-from ...models.load import load
-from ...models.protocol import LanguageModel
 from ...render.terminal import dim, is_terminal, visible
-from .flags import ModelFlag, QuietFlag, RecipeFlag
+from .flags import HiddenBackendFlag, HiddenOfflineFlag, HiddenOptionsFlag, ModelFlag, QuietFlag, RecipeFlag, model_options
 from .output import JsonLinesWriter, JsonWriter, TextWriter, format_of, opened
 from .progress import Progress, after_a_second
 from .reading import read_text, unescape
@@ -48,6 +47,9 @@ def sample(
     stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="write text while it is drawn (for one text on a terminal)")] = None,
     null: Annotated[bool, typer.Option("-0", help="end every text with a NUL instead of a line end")] = False,
     quiet: QuietFlag = False,
+    backend: HiddenBackendFlag = "auto",
+    options: HiddenOptionsFlag = None,
+    offline: HiddenOfflineFlag = False,
     settings: dict[str, Any] | None = None,
 ) -> int:
     """ulam: sample text from a trained language model, and know exactly what you sampled.
@@ -62,6 +64,7 @@ def sample(
       law STAGE ...      every text, exactly       score TEXT          how surprising a text is
       methods [NAME]     what each stage does      recipe VERB         settings of other engines
       audit file:Method  a method of your own      train TEXT -o DIR   a small model of your own
+      models [NAME]      what a name after -m means, and the flags --backend, --model-option, --offline
     """
     note = silent if quiet else say
     typed = Typed(context, words or [], prompt, file)
@@ -106,10 +109,12 @@ def check(samples: int, max_tokens: int, seed: int | None, stop: Sequence[str]) 
         raise UsageError("an empty --stop would stop before the first token", fix="leave it out, or --max-tokens 0")
 
 
-def loaded_from(model: str, context: typer.Context) -> LanguageModel:
-    """The model; an error says where the name came from if nobody typed it."""
+def loaded_from(model: str, context: typer.Context) -> Any:
+    """The model or engine, with its backend and options; an error says where the name came from if nobody typed it."""
+    given = context.params
+    options = model_options(given["backend"], given["options"] or (), given["offline"])
     try:
-        return load(model)
+        return load(model, **options)
     except ModelError as error:
         source = context.get_parameter_source("model")
         if source is not None and source.name == "ENVIRONMENT":

@@ -20,7 +20,7 @@ from ...models.protocol import LanguageModel
 from ...render.columns import wrap
 from ...render.receipt import receipt
 from ...render.terminal import is_terminal, visible, width
-from .flags import ModelFlag, QuietFlag, RecipeFlag
+from .flags import HiddenBackendFlag, HiddenOfflineFlag, HiddenOptionsFlag, ModelFlag, QuietFlag, RecipeFlag
 from .progress import Progress, after_a_second
 from .reading import read_text
 from .recipes import Given, choose_recipe
@@ -42,6 +42,9 @@ def score(
     recipe: RecipeFlag = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object: every token with its log-probabilities")] = False,
     quiet: QuietFlag = False,
+    backend: HiddenBackendFlag = "auto",
+    options: HiddenOptionsFlag = None,
+    offline: HiddenOfflineFlag = False,
     settings: dict[str, Any] | None = None,
 ) -> int:
     """ulam score: how surprising a text is, token by token, in bits. Nothing is drawn.

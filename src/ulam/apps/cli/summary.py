@@ -9,6 +9,7 @@ from pathlib import Path
 from ...core.errors import UlamError
 from ...core.values import print_value
 from ...decode import Run, Sample, Samples
+from ...decode.engine import Shown
 from ...methods import find
 from ...recipe import Recipe
 from ...render.receipt import counted, number, receipt
@@ -34,20 +35,31 @@ def told(error: UlamError) -> str:
 def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
     """The receipt."""
     samples = run.samples
-    tokens = sum(len(sample.tokens) for sample in samples)
+    tokens = sum(size(sample) or 0 for sample in samples)
     first = samples[0]
     parts = [run.model.name]
     parts += ["standard input, then the text"] if joined else []
     parts += [counted(len(samples), "sample")] if len(samples) > 1 else []
-    parts += [counted(tokens, "token"), f"{number(tokens / run.seconds if run.seconds else 0)} tok/s"]
+    parts += run.told
+    if any(size(sample) is not None for sample in samples):
+        parts += [counted(tokens, "token"), f"{number(tokens / run.seconds if run.seconds else 0)} tok/s"]
     parts += ["argmax; the seed has no effect" if is_argmax(first.recipe) else f"seed {samples.seed}"]
     parts += [f"{first.recipe if first.recipe.stages else 'categorical, the model as it is'} ({first.recipe.id})"]
     parts += [f"neutral, left out: {' '.join(map(str, given.idle))}"] if given.idle else []
     if len(samples) == 1:
-        parts += [f"log-prob: model {number(first.model_log_prob)}, recipe {number(first.recipe_log_prob)} nats"]
+        parts += [f"log-prob: model {told_number(first.model_log_prob)}, recipe {told_number(first.recipe_log_prob)} nats"]
     parts += [endings(samples, run)]
     parts += [f"saved {out}"] if out is not None else []
     return receipt(parts, width(sys.stderr) if is_terminal(sys.stderr) else None)
+
+
+def size(sample: Sample) -> int | None:
+    """How many tokens a sample has; None where an engine does not tell."""
+    return sample.size if isinstance(sample, Shown) else len(sample.tokens)
+
+
+def told_number(x: float) -> str:
+    return "not told" if x != x else number(x)
 
 
 def endings(samples: Samples, run: Run) -> str:
@@ -60,8 +72,10 @@ def endings(samples: Samples, run: Run) -> str:
 
 def ending(sample: Sample, run: Run) -> str:
     """Why a sample has no more tokens."""
-    if sample.finish_reason == "length" and len(sample.tokens) < run.max_tokens:
+    if sample.finish_reason == "length" and (size(sample) or run.max_tokens) < run.max_tokens:
         return "length (the context is full)"
+    if sample.finish_reason == "stop" and run.stop and sample.stopped_by is None:  # an engine need not tell by what
+        return "stop"
     if sample.finish_reason == "stop":
         return f"stop {print_value(sample.stopped_by or '')}" if sample.stopped_by in run.stop else "end of text"
     return sample.finish_reason

@@ -8,6 +8,7 @@ VERBS = {
     "law": "law:law",
     "score": "score:score",
     "methods": "methods:methods",
+    "models": "models:models",
     "recipe": "recipe:overview",
     "recipe show": "recipe:show",
     "recipe convert": "convert:convert",
