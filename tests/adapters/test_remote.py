@@ -101,6 +101,25 @@ def test_ids_cannot_be_named_where_none_are_shown() -> None:
     assert isinstance(got[0].error, NeedsTokenizer)
 
 
+def test_a_prompt_of_ids_is_continued_by_ids_alone() -> None:
+    model = table()
+    want = ulam.sample(model, [0, 1], "top_k=3", n=2, max_tokens=5, seed=3)
+    with serving(model, form="content", ids=True) as fake:
+        assert [each.tokens for each in ulam.sample(here(fake), [0, 1], "top_k=3", n=2, max_tokens=5, seed=3)] == [each.tokens for each in want]
+    with serving(model) as fake:
+        assert isinstance(ulam.sample(here(fake), [0, 1], "top_k=3", max_tokens=5, seed=3)[0].error, Unsupported)
+
+
+def test_a_penalty_of_the_prompt_needs_its_tokens() -> None:
+    model = table()
+    recipe = "presence_penalty(1, scope=all) top_k=2"
+    want = ulam.sample(model, "ab", recipe, n=2, max_tokens=6, seed=3)
+    with serving(model, form="content", ids=True) as fake:
+        assert [each.text for each in ulam.sample(here(fake), "ab", recipe, n=2, max_tokens=6, seed=3)] == [each.text for each in want]
+    with serving(model) as fake, pytest.raises(Inexact, match="presence_penalty looks at the tokens of the prompt"):
+        ulam.sample(here(fake), "ab", recipe, max_tokens=6, seed=3)
+
+
 def test_a_prompt_is_asked_for_once_and_its_samples_are_apart() -> None:
     with serving(table()) as fake:
         ulam.sample(here(fake), "a", "top_k=3", n=5, max_tokens=1, seed=1)
@@ -348,6 +367,10 @@ ANSWERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "one token twice": (
         spoiled(logprobs={"content": [{"token": "a", "logprob": -1.0, "top_logprobs": [{"token": "a", "logprob": -1.0}] * 2}]}),
         "lists the token 'a' twice",
+    ),
+    "ids now and then": (
+        spoiled(logprobs={"content": [{"token": "a", "logprob": -1.0, "id": 0, "top_logprobs": [{"token": "a", "logprob": -1.0}]}]}),
+        "tells the ids of some tokens and not of others",
     ),
     "an entry of another kind": (spoiled(logprobs={"content": [{"token": 3, "logprob": -1.0}]}), "a token that is no text"),
 }

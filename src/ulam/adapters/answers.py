@@ -74,10 +74,14 @@ class Answer:
 
 
 class Reader:
-    """Reads answers. `error` makes the `ServerError` that says whose answer it was."""
+    """Reads answers. `error` makes the `ServerError` that says whose answer it was.
+
+    ids  whether the server tells the ids of tokens; None before the first. One that does so now and then cannot be followed
+    """
 
     def __init__(self, error: Callable[[str], ServerError]):
         self.error = error
+        self.ids: bool | None = None
 
     def answer(self, found: Mapping[str, Any]) -> Answer:
         """Raises `ServerError` for an answer that is not one choice with a text, or whose probabilities cannot be."""
@@ -145,7 +149,11 @@ class Reader:
         log_prob = -math.inf if value is None or value < IMPOSSIBLE else float(value)
         if not log_prob <= SLACK:
             raise self.error(f"answers a log-prob of {log_prob:g}, which is a probability above 1")
-        return Entry(text, bytes_of(text, raw), count_of(token), min(log_prob, 0.0))
+        found = Entry(text, bytes_of(text, raw), count_of(token), min(log_prob, 0.0))
+        if self.ids is not None and self.ids != (found.token is not None):
+            raise self.error("tells the ids of some tokens and not of others")
+        self.ids = found.token is not None
+        return found
 
     def checked(self, drawn: Entry, top: list[Entry]) -> Step:
         """A step whose list can be: every token once, no more than 1 together, and the drawn one in it or less likely than all of it."""

@@ -31,7 +31,7 @@ from ..decode.request import Prompt
 from ..decode.samples import FinishReason, failing
 from ..recipe import Recipe
 from ..recipe.dialects import export, find
-from .answers import Answer, Entry, Reader, Step
+from .answers import Answer, Entry, Reader, Step, name_of
 from .head import Head, Look, check, cut
 from .seen import Seen
 from .server import Server
@@ -242,9 +242,11 @@ class Remote:
             steps = answer.choice.steps
             if not steps or not steps[0].top:
                 raise self.server.error("shows no log-probs, without which nothing can be drawn here")
+            if row.history.prompt and not self.reader.ids:
+                raise Unsupported("a prompt of token ids is continued by ids, and this server tells none", fix="the prompt as text")
             if not row.tokens and not row.history.prompt:
                 row.prompt_size = answer.prompt_tokens if answer.prompt_tokens is not None else row.prompt_size
-                if self.tokenizes and all(entry.token is not None for entry in steps[0].top):
+                if self.tokenizes and self.reader.ids:
                     self.learn_prompt(row)
             return steps[0]
 
@@ -276,10 +278,9 @@ class Remote:
     def head(self, step: Step) -> tuple[list[Entry], Head]:
         """The shown tokens in the order of a draw, and what is known of the row."""
         shown = list(step.top)
-        if all(named(entry) != named(step.drawn) for entry in shown):
+        if all(name_of(entry) != name_of(step.drawn) for entry in shown):
             shown.append(step.drawn)
-        ids = all(entry.token is not None for entry in shown)
-        shown.sort(key=lambda entry: entry.token or 0 if ids else entry.raw if entry.raw is not None else entry.text.encode("utf-8", "replace"))
+        shown.sort(key=place)
         return shown, Head.of([entry.log_prob for entry in shown], self.shown)
 
     def draw(self, row: Row, entries: list[Entry], head: Head, seed: int) -> tuple[int, float, float]:
@@ -289,13 +290,13 @@ class Remote:
             columns.setdefault(token, len(columns))
         history = History([columns[token] for token in row.history.prompt], [columns[token] for token in row.tokens])
 
-        def place(item: Item) -> int | None:
-            if isinstance(item, int) and any(entry.token is None for entry in entries):
+        def column(item: Item) -> int | None:
+            if isinstance(item, int) and not self.reader.ids:
                 raise NeedsTokenizer(f"token {item} is an id, and this server shows none", fix="the token as text")
             return next((at for at, entry in enumerate(entries) if self.means(item, entry)), None)
 
         known = bool(row.history.prompt) or not row.prompt
-        z, rest = cut(head, row.recipe, Look(history, len(columns) - len(entries), place, known))
+        z, rest = cut(head, row.recipe, Look(history, len(columns) - len(entries), column, known))
         choice = rest.choose(z, seed, row.sequence, len(row.tokens), history.prompt, history.generated)
         return choice.token, float(head.log_probs[choice.token]), choice.recipe_log_prob
 
@@ -311,8 +312,9 @@ def plain(recipe: Recipe) -> bool:
     return not recipe.simplified().transforms and recipe.chooser.name in ("categorical", "gumbel_max")
 
 
-def named(entry: Entry) -> Any:
-    return entry.token if entry.token is not None else entry.raw if entry.raw is not None else entry.text
+def place(entry: Entry) -> tuple[int, bytes]:
+    """Where a token stands in the order of a draw: by its id, else by its bytes."""
+    return entry.token or 0, b"" if entry.token is not None else entry.raw if entry.raw is not None else entry.text.encode("utf-8", "replace")
 
 
 def about_log_probs(error: ServerError) -> bool:
