@@ -101,6 +101,8 @@ def ulam_text(model: Markov) -> str:
         (("a", "--offline"), 5, "offline"),
         (("score", "a"), 2, "generates by itself and shows a part of its logits"),
         (("law", "top_k=2"), 2, "generates by itself and shows a part of its logits"),
+        (("recipe", "diff", "top_k=2", "top_k=3"), 2, "generates by itself and shows a part of its logits"),
+        (("recipe", "convert", "top_k=2", "--to", "vllm", "--measure"), 2, "generates by itself and shows a part of its logits"),
     ],
 )
 def test_what_is_refused(ulam: Ulam, fake: Fake, words: tuple[str, ...], code: int, why: str) -> None:

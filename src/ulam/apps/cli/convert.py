@@ -13,12 +13,13 @@ from ...core.parameter import parameters
 from ...core.values import Word
 from ...decode.difference import distances
 from ...models.prompts import bundled
+from ...models.protocol import refuse_engine
 from ...recipe import Recipe
 from ...recipe.dialects import Export, Reading, Verdict, export, find
 from ...recipe.sources import Source, read_source
 from ...render.columns import columns
 from ...render.terminal import width
-from .flags import ModelFlag, QuietFlag
+from .flags import HiddenBackendFlag, HiddenOfflineFlag, HiddenOptionsFlag, ModelFlag, QuietFlag
 from .sample import loaded_from
 from .talk import say, silent
 
@@ -36,6 +37,9 @@ def convert(
     model: ModelFlag = "stories",
     json: Annotated[bool, typer.Option("--json", help="one JSON object with the settings and every verdict")] = False,
     quiet: QuietFlag = False,
+    backend: HiddenBackendFlag = "auto",
+    options: HiddenOptionsFlag = None,
+    offline: HiddenOfflineFlag = False,
 ) -> int:
     """ulam recipe convert: settings of one engine in the words of another, and whether they mean the same.
 
@@ -57,6 +61,7 @@ def convert(
     bind = target is not None and named(recipe)
     loaded = loaded_from(model, context) if measure or bind else None
     if loaded is not None:
+        refuse_engine(loaded)
         recipe = recipe.bind(loaded.vocabulary)
     found = None if target is None else export(find(target), recipe)
     if found is None and measure:

@@ -13,14 +13,14 @@ from ...core.categorical import Categorical
 from ...core.errors import UsageError
 from ...decode.difference import Difference, difference, distances, parting
 from ...models.prompts import bundled
-from ...models.protocol import LanguageModel
+from ...models.protocol import LanguageModel, refuse_engine
 from ...recipe import Recipe
 from ...recipe.dialects import export, find
 from ...recipe.dialects.commute import commute
 from ...recipe.sources import read_source
 from ...render.numbers import bits, probability
 from .convert import understood
-from .flags import ModelFlag, QuietFlag
+from .flags import HiddenBackendFlag, HiddenOfflineFlag, HiddenOptionsFlag, ModelFlag, QuietFlag
 from .reading import read_file
 from .sample import loaded_from
 from .talk import say, silent
@@ -40,6 +40,9 @@ def diff(
     model: ModelFlag = "stories",
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
     quiet: QuietFlag = False,
+    backend: HiddenBackendFlag = "auto",
+    options: HiddenOptionsFlag = None,
+    offline: HiddenOfflineFlag = False,
 ) -> int:
     """ulam recipe diff: how two recipes differ on a model, token for token, with the same dice.
 
@@ -55,6 +58,7 @@ def diff(
         wanted = "two recipes, each in quotes" if engine is None else "one recipe, in quotes, beside --engine"
         raise UsageError(f"recipe diff takes {wanted}; here are {len(given)}", fix='ulam recipe diff "top_p=0.9" "min_p=0.05"')
     loaded = loaded_from(model, context)
+    refuse_engine(loaded)
     first = understood(read_source(given[0]), False)[1].bind(loaded.vocabulary)
     second = understood(read_source(given[1]), False)[1] if engine is None else there(engine, first)
     text = prompt or bundled()[0]
