@@ -128,10 +128,31 @@ def test_what_does_not_cut_has_bounds() -> None:
 
 
 @pytest.mark.parametrize(
+    ("recipe", "generated", "least", "most"),
+    [
+        ("ban_tokens=[7]", (), 0.17 - 0.05, 0.17),
+        ("logit_bias({7: 1})", (), 0.17, 0.17 + (math.e - 1) * 0.05),
+        ("logit_bias({7: -1})", (), 0.17 - 0.05, 0.17),
+        ("presence_penalty=1", (7,), 0.17 - 0.05, 0.17),
+        ("frequency_penalty=1", (7, 8, 7), 0.17 - 0.1, 0.17),
+        ("allow_tokens=[0, 1, 2, 3, 4, 6, 8]", (), 0.0, 0.1),
+    ],
+)
+def test_what_happens_to_tokens_that_are_not_shown_widens_the_bounds(recipe: str, generated: tuple[int, ...], least: float, most: float) -> None:
+    """The others have mass 0.17, and each of them 0.05 at most."""
+    low, high = bounds(Head.of(np.log([0.4, 0.2, 0.1, 0.08, 0.05]), 5), recipe, inside(9, 5, generated))
+    assert low[0] == pytest.approx(0.4 / (0.83 + most))
+    assert high[0] == pytest.approx(0.4 / (0.83 + least))
+
+
+@pytest.mark.parametrize(
     ("recipe", "why"),
     [
         ("top_p=0.9", "top_p needs tokens of mass 0.9, and those that this server shows may hold 0.83"),
         ("min_p=0.1", "min_p cuts among tokens that this server does not show"),
+        ("temperature=0.5 top_p=0.72", "top_p cuts among"),  # 0.16 is 0.7055 of the largest total and 0.7309 of the least
+        ("logit_bias({0: -5}) top_p=0.715", "top_p needs tokens of mass 0.715"),  # the fifth is then less likely than others may be
+        ("logit_bias({7: 1}) top_k=3", "top_k cuts among"),  # an other token may weigh 0.05 e
         ("top_k=6", "top_k keeps 6 tokens, and this server shows 5"),
         ("top_a=0.1", "top_a needs the whole row, and this server shows 5 tokens of it"),
         ("typical_p=0.5 top_k=2", "typical_p needs the whole row"),
