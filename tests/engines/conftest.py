@@ -40,7 +40,7 @@ def tight(folder: Path) -> Any:
     from vllm import LLM
 
     from ulam.adapters.vllm_engine import VLLMEngine, in_process
-    from ulam.adapters.vllm_plugin import RecipeProcessor
+    from ulam.adapters.vllm_plugin import RecipeProcessor, installed
 
     with in_process():
         llm = LLM(
@@ -51,7 +51,7 @@ def tight(folder: Path) -> Any:
             num_gpu_blocks_override=7,
             kv_cache_memory_bytes=1 << 28,
             max_logprobs=-1,
-            logits_processors=[RecipeProcessor],
+            logits_processors=[] if installed() else [RecipeProcessor],
             disable_log_stats=False,
         )
     return VLLMEngine(llm, "tight")

@@ -295,6 +295,19 @@ def test_vllm_finds_the_plugin_by_its_entry_point(tmp_path: Path, monkeypatch: p
     assert RecipeProcessor in _load_v2_logitsprocs_plugins()
 
 
+def test_an_engine_with_the_plugin_twice_does_not_start(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ulam.adapters import vllm_plugin
+
+    config = SimpleNamespace(speculative_config=None, model_config=SimpleNamespace(logits_processors=[vllm_plugin.PLACE]))
+    for found in (False, True):
+        monkeypatch.setattr(vllm_plugin, "installed", lambda found=found: found)
+        if found:
+            with pytest.raises(UsageError, match="twice"):
+                vllm_plugin.RecipeProcessor(config, torch.device("cpu"), False)
+        else:
+            vllm_plugin.RecipeProcessor(config, torch.device("cpu"), False)
+
+
 # the second runner, whose batch is simulated: it needs a GPU
 
 

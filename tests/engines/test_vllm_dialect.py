@@ -177,6 +177,25 @@ def test_the_sampler_has_the_law_that_the_dialect_says(engine: Any, model: Llama
     assert beside <= rows // 100
 
 
+@pytest.mark.parametrize(
+    ("parameters", "wrong"),
+    [
+        ({"temperature": 1.3, "min_p": 0.1, "top_p": 0.8}, "temperature=1.3 top_p=0.8 min_p=0.1"),
+        ({"temperature": 1.3, "top_p": 0.8}, "top_p=0.8 temperature=1.3"),
+        ({"logit_bias": {3: 4.0}, "repetition_penalty": 1.5}, "repetition_penalty(1.5, scope=all) logit_bias={3: 4.0}"),
+        ({"presence_penalty": 1.0}, "presence_penalty(1.0, scope=all)"),
+        ({"temperature": 5e-6}, "greedy"),
+    ],
+)
+def test_wrong_dialects_are_seen(engine: Any, parameters: dict[str, Any], wrong: str) -> None:
+    sampling, rng = Sampling(engine.llm.llm_engine.vllm_config, 7, 64), np.random.default_rng(3)
+    logits, history = rng.normal(0, 0.02 if "greedy" in wrong else 2, (64, 7)), ([3, 4], [3, 5])
+    found = sampling.laws([made(parameters, engine.llm.get_tokenizer())] * 64, [history] * 64, logits)
+    for recipe, right in ((ulam.Recipe.from_("vllm", parameters), True), (ulam.Recipe(wrong), False)):
+        expected = np.array([recipe.distribution(z, *history).probs for z in logits])
+        assert bool(np.abs(found - expected).max() < 1e-4) is right
+
+
 def test_what_vllm_refuses_the_dialect_refuses(engine: Any) -> None:
     from vllm.exceptions import VLLMValidationError
 

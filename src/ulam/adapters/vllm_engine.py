@@ -22,14 +22,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import torch
 import vllm
 from vllm import LLM
-from vllm.v1.sample.logits_processor import LOGITSPROCS_GROUP
 
 from ..core.arrays import to_numpy
 from ..core.context import History
@@ -77,7 +75,7 @@ def open_engine(
         "quantization": quantization,
     }
     given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
-    if not any(point.value.startswith(vllm_plugin.__name__) for point in entry_points(group=LOGITSPROCS_GROUP)):
+    if not vllm_plugin.installed():
         given["logits_processors"] = [vllm_plugin.RecipeProcessor]
     with in_process():
         try:

@@ -5,6 +5,8 @@ A request that says `extra_args={"ulam": {"recipe": "temperature=0.8 top_p=0.95"
 them. Requests that do not say so are left alone, in the same batch. Order, edges and draws are those of the recipe, whatever the engine's
 own sampler does; `sampling_params` builds the parameters that leave that sampler nothing to do.
 
+Start     vLLM finds the processor in the installed package; where ulam is only on the path, name it:
+          `LLM(..., logits_processors=[RecipeProcessor])`, `vllm serve --logits-processors ulam.adapters.vllm_plugin:RecipeProcessor`.
 How       The processor draws the token and leaves it the only one with a finite logit, which is the token's recipe log-probability in nats.
           So the engine's sampler returns it, `logprobs` in the mode `raw_logprobs` (the default) are the model's, and those of the mode
           `processed_logits` the recipe's. Inside one process both come from the row itself (`hold`), in float64.
@@ -29,12 +31,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import entry_points
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from vllm import SamplingParams
-from vllm.v1.sample.logits_processor import BatchUpdate
+from vllm.v1.sample.logits_processor import LOGITSPROCS_GROUP, BatchUpdate
 from vllm.v1.sample.logits_processor import LogitsProcessor as FirstRunner
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
@@ -50,6 +53,7 @@ except ModuleNotFoundError:  # a vLLM that has the first runner only
     SecondRunner = object
 
 KEY = "ulam"
+PLACE = f"{__name__}:RecipeProcessor"
 FAILED = -1e9
 """The logit of the end token of a row that failed: no log-probability is as low."""
 
@@ -122,6 +126,11 @@ def vocabulary_in(config: Any) -> Vocabulary:
     return vocabulary_of(tokenizer, model.model, model.get_vocab_size(), ends_of(settings, model.hf_text_config, tokenizer))
 
 
+def installed() -> bool:
+    """Whether vLLM finds the processor by itself, through the entry point of the installed package."""
+    return any(point.value == PLACE for point in entry_points(group=LOGITSPROCS_GROUP))
+
+
 @dataclass
 class Slot:
     """A place of the engine's batch whose request has a recipe. `generated` is the engine's own list of its tokens, which grows; -1 is one on its way."""
@@ -136,6 +145,9 @@ class RecipeProcessor(FirstRunner, SecondRunner):  # type: ignore[misc, valid-ty
 
     def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool | None = None):
         """`device` is a device under the first runner; under the second, which gives two arguments only, the tokens of all its requests."""
+        named = [each for each in vllm_config.model_config.logits_processors or () if each in (type(self), PLACE)]
+        if len(named) + installed() > 1:
+            raise UsageError("the engine has ulam's logits processor twice", fix="no logits_processors: the installed package is found by itself")
         self.config = vllm_config
         self.requests: Any = device if is_pin_memory is None else None
         self.slots: dict[int, Slot] = {}
