@@ -125,8 +125,8 @@ def refusal(stage: Stage | Recipe, why: str) -> Inexact:
     return Inexact(f"{name} {why}", fix='a cut first, such as top_k=20 or min_p=0.1; or draws="server"')
 
 
-def undecided(stage: Stage) -> Inexact:
-    return refusal(stage, "cuts among tokens that this server does not show")
+def undecided(stage: Stage, row: Row) -> Inexact:
+    return refusal(stage, f"cuts among tokens that this server does not show: it shows {int(np.isfinite(row.z).sum())}")
 
 
 def needs_all(stage: Stage, shown: int) -> Inexact:
@@ -270,7 +270,7 @@ def first_only(row: Row, stage: Stage) -> Row:
     """The most likely token alone."""
     at = int(np.argmax(row.z))
     if not row.z[0, at] >= row.cap:
-        raise undecided(stage)
+        raise undecided(stage, row)
     z = np.full_like(row.z, -np.inf)
     z[0, at] = row.z[0, at]
     return row.cut(z)
@@ -282,7 +282,7 @@ def top_k(row: Row, stage: Any, look: Look, unseen: Sequence[float]) -> Row:
     if k > len(ranked):
         raise refusal(stage, f"keeps {k} tokens, and this server shows {len(ranked)} that are possible")
     if not ranked[k - 1] >= row.cap:
-        raise undecided(stage)
+        raise undecided(stage, row)
     return row.cut(stage(row.z))
 
 
@@ -296,14 +296,14 @@ def top_p(row: Row, stage: Any, look: Look, unseen: Sequence[float]) -> Row:
         held = float(mass[certain - 1]) / totals[1] if certain else 0.0
         raise refusal(stage, f"needs tokens of mass {p:.6g}, and those that this server shows may hold {held:.3g}")
     if counts[0] != counts[1]:
-        raise undecided(stage)
+        raise undecided(stage, row)
     return row.cut(np.where(upper_set(row.z, np.array([[counts[0]]])), row.z, -np.inf))
 
 
 def min_p(row: Row, stage: Any, look: Look, unseen: Sequence[float]) -> Row:
     top = float(row.z.max())
     if not (top >= row.cap and row.cap < top + math.log(number(stage.a)) - DELTA):
-        raise undecided(stage)
+        raise undecided(stage, row)
     return row.cut(stage(row.z))
 
 
