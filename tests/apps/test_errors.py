@@ -81,7 +81,7 @@ def test_a_fix_that_is_a_command_is_no_error(ulam: Ulam, words: list[str], model
     class Anything(Broken):
         def __init__(self) -> None:
             super().__init__()
-            self.vocabulary._encode = lambda text: [0]
+            self.vocabulary._encode = self.vocabulary._encode_prompt = lambda text: [0]
 
     models(stories=Anything())
     fix = errors(ulam, *words)[1].removeprefix("  fix: ")
@@ -259,9 +259,9 @@ def test_no_path_is_told_that_nobody_gave(ulam: Ulam, tmp_path: Path) -> None:
 
 
 def test_an_error_that_quotes_a_file_cannot_act_on_the_terminal(ulam: Ulam, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"architectures": ["\\u001b]0;owned\\u0007\\u001b[2J"], "model_type": "x"}')
-    for name in ("tokenizer.json", "model.safetensors"):
-        (tmp_path / name).write_bytes(b"{}")
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "model_type": "\\u001b]0;owned\\u0007\\u001b[2J"}')
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     done = ulam("Once", "-m", str(tmp_path))
     assert done.code == 5
     assert "owned" in done.stderr

@@ -283,7 +283,7 @@ def test_a_text_that_goes_on_after_its_end(ulam: Ulam) -> None:
 
 def test_nothing_in_a_text_acts_on_the_terminal(ulam: Ulam, models: Callable[..., None]) -> None:
     model = Pieces()
-    model.vocabulary._encode = lambda text: [model.vocabulary.tokens.index(b"\x1b[2J")] * len(text)
+    model.vocabulary._encode = model.vocabulary._encode_prompt = lambda text: [model.vocabulary.tokens.index(b"\x1b[2J")] * len(text)
     models(pieces=model)
     for more in ((), ("--per", "token"), ("--per", "word")):
         result = ulam("score", "aa", "-m", "pieces", *more, terminal=True)
