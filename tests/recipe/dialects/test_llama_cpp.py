@@ -96,7 +96,7 @@ def test_parameters_become_stages(given: dict[str, Any], recipe: str) -> None:
         ({"min_keep": 2}, Unsupported, "keeps tokens"),
         ({"grammar": 'root ::= "a"'}, Unsupported, "grammar"),
         ({"mirostat": 3}, OutOfRange, "none of 0, 1, 2"),
-        ({"tfs_z": 0.9}, UnknownParameter, "has no parameter tfs_z"),
+        ({"tfs_z": 0.9}, Unsupported, "was taken out of llama.cpp"),
         ({"temp": 0.5, "temperature": 0.6}, UnknownParameter, "another name"),
         ({"repeat_last_n": -1, "repeat_penalty": 1.1}, OutOfRange, "the context once"),
         ({"top_p": "high"}, OutOfRange, "not a number"),

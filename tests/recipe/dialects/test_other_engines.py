@@ -160,7 +160,7 @@ def test_what_the_parameters_say(engine: str, parameters: dict[str, Any], recipe
     for a, b in zip(here, wanted, strict=True):
         assert {key: pytest.approx(value) if isinstance(value, float) else value for key, value in vars(b).items()} == vars(a)
     assert said in " ".join(reading.notes)
-    assert bool(said) == bool(reading.notes)
+    assert bool(said) == any(not note.startswith("without effect") for note in reading.notes)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as codec
 import sys
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -89,6 +90,7 @@ def understood(source: Source, only_written: bool) -> tuple[Reading | None, Reci
         return None, source.recipe
     assert source.engine is not None  # a source is one or the other
     reading = find(source.engine).read(source.parameters)
+    reading = replace(reading, rest={**source.beside, **reading.rest})
     return reading, reading.written if only_written else reading.recipe
 
 
@@ -126,8 +128,17 @@ def plural(count: int) -> str:
 
 
 def shown(value: Any) -> str:
-    text = codec.dumps(value, ensure_ascii=False, default=str)
+    text = codec.dumps(plain(value), ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it; what JSON has no word for, as it is written in Python."""
+    try:
+        codec.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+    return value
 
 
 def document(reading: Reading | None, recipe: Recipe, found: Export | None, apart: list[float] | None) -> dict[str, Any]:
@@ -137,7 +148,7 @@ def document(reading: Reading | None, recipe: Recipe, found: Export | None, apar
         data["from"] = {
             "engine": reading.engine,
             "hidden_defaults": [str(stage) for stage in reading.hidden],
-            "rest": dict(reading.rest),
+            "rest": {key: plain(value) for key, value in reading.rest.items()},
             "notes": list(reading.notes),
         }
     if found is not None:

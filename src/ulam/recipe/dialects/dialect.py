@@ -8,11 +8,12 @@ parameters and a verdict.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ...core.errors import OutOfRange, UlamError, UnknownParameter, Unsupported, did_you_mean
 from ...core.method import Stage
@@ -29,6 +30,7 @@ class Values:
 
     def __init__(self, dialect: Dialect, given: Mapping[str, Any]):
         self.dialect, self.given, self.rest, self.notes, self.looked = dialect, dict[str, Any](), dict[str, Any](), list[str](), set[str]()
+        self.used = set[str]()
         for key, value in given.items():
             name = dialect.aliases.get(key, key)
             if name in dialect.defaults:
@@ -40,14 +42,20 @@ class Values:
             elif name in dialect.refused:
                 neutral, why = dialect.refused[name]
                 if value is not None and value not in neutral:
-                    raise Unsupported(f"{dialect.name}: {key}={value!r} {why}", fix=f"leave out {key}")
+                    raise Unsupported(f"{dialect.name}: {key}={brief(value)} {why}", fix=f"leave out {key}")
             else:
-                hint = did_you_mean(key, [*dialect.defaults, *dialect.aliases, *dialect.rest])
-                raise UnknownParameter(f"{dialect.name} has no parameter {key}.{hint}", fix=f"leave out {key}", parameter=key)
+                hint = did_you_mean(key, [*dialect.defaults, *dialect.aliases, *([] if dialect.open else dialect.rest)])
+                if dialect.open and not hint:
+                    self.rest[key] = value
+                    continue
+                raise UnknownParameter(
+                    f"{dialect.name} has no parameter {key if str(key).isprintable() else repr(key)}.{hint}", fix=f"leave out {key}", parameter=key
+                )
 
     def get(self, name: str) -> Any:
         """A parameter as it was given, or the default; None counts as not given."""
         self.looked.add(name)
+        self.used.add(name)
         value = self.given.get(name)
         return self.dialect.defaults[name] if value is None else value
 
@@ -55,8 +63,12 @@ class Values:
         """A parameter that is a number. Raises `OutOfRange`."""
         value = self.get(name)
         if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
-            raise OutOfRange(f"{self.dialect.name}: {name}={value!r} is not a number", parameter=name, fix=f"{name}={self.dialect.defaults[name]}")
-        return float(value)
+            fix = value if isinstance(value, str) and NUMBER.fullmatch(value) else self.dialect.defaults[name]
+            raise OutOfRange(f"{self.dialect.name}: {name}={brief(value)} is not a number", parameter=name, fix=f"{name}={fix}")
+        try:
+            return float(value)
+        except OverflowError:
+            return math.copysign(math.inf, value)
 
     def whole(self, name: str) -> int:
         value = self.number(name)
@@ -64,12 +76,44 @@ class Values:
             raise OutOfRange(f"{self.dialect.name}: {name}={value:g} is not a whole number", parameter=name, fix=f"{name}={round(value)}")
         return int(value)
 
+    def flag(self, name: str) -> bool:
+        """A parameter that is a truth value, or 0 or 1. Raises `OutOfRange`."""
+        value = self.get(name)
+        if value not in (False, True):
+            raise OutOfRange(f"{self.dialect.name}: {name}={brief(value)} is neither true nor false", parameter=name, fix=f"{name}=true")
+        return bool(value)
+
+    def items(self, name: str, kind: type) -> list[Any]:
+        """A parameter that is a list of ids (`int`), texts (`str`) or lists, or None for an empty one. Raises `OutOfRange`."""
+        value: Any = self.get(name)
+        found = cast(list[Any], list(value)) if isinstance(value, (list, tuple, set, frozenset)) else []  # pyright: ignore[reportUnknownArgumentType]
+        if (value is not None and not isinstance(value, (list, tuple, set, frozenset))) or any(
+            not isinstance(item, kind) or isinstance(item, bool) for item in found
+        ):
+            what = {int: "token ids", str: "texts"}.get(kind, "lists of token ids")
+            raise OutOfRange(f"{self.dialect.name}: {name}={brief(value)} is no list of {what}", parameter=name)
+        return found
+
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def idle(self) -> list[str]:
+        """What was given, is not the default, and was never looked at."""
+        given = [(name, value) for name, value in self.given.items() if name not in self.used and value not in (None, self.dialect.defaults[name])]
+        return [f"{name}={brief(value)}" for name, value in given]
 
     def hidden(self) -> bool:
         """Whether none of the parameters looked at was given."""
         return not any(self.given.get(name) is not None for name in self.looked)
+
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def brief(value: Any) -> str:
+    """A value for a message of one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 @dataclass(frozen=True)
@@ -134,6 +178,7 @@ class Dialect:
     defaults    the value of every parameter that is not given
     aliases     other names of parameters
     rest        names of parameters that are not about the law of the next token
+    open        whether it takes any other name too, and does nothing with it
     refused     parameters that no recipe can say: the values at which they do nothing, and why not
     from_model  parameters whose defaults may come from the model's own files: they are always written out
     draws       the parameters that ask for a draw, where that is not the default
@@ -150,6 +195,7 @@ class Dialect:
     defaults: ClassVar[Mapping[str, Any]]
     aliases: ClassVar[Mapping[str, str]] = {}
     rest: ClassVar[frozenset[str]] = frozenset()
+    open: ClassVar[bool] = False
     refused: ClassVar[Mapping[str, tuple[tuple[Any, ...], str]]] = {}
     from_model: ClassVar[frozenset[str]] = frozenset()
     draws: ClassVar[Mapping[str, Any]] = {}
@@ -202,6 +248,8 @@ class Dialect:
             found.append(Greedy())
             if asked:
                 hidden.append(found[-1])
+        if idle := values.idle():
+            values.note(f"without effect here: {', '.join(idle)}")
         return Reading(self.name, Recipe(found), tuple(hidden), values.rest, tuple(dict.fromkeys(values.notes)))
 
     @contextmanager
@@ -215,5 +263,5 @@ class Dialect:
                 error.what = f"{self.name}: {error.what}"
             raise
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-            told = ", ".join(f"{name}={values.given[name]!r}" for name in self.defaults if name in values.looked and name in values.given)
+            told = ", ".join(f"{name}={brief(values.given[name])}" for name in self.defaults if name in values.looked and name in values.given)
             raise OutOfRange(f"{self.name}: {told} cannot be read: {error}", fix="the form that the engine takes") from error

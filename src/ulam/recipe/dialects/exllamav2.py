@@ -35,8 +35,8 @@ MARKS = [".", ",", "!", "?", "<", ">", "[", "]", "(", ")", "{", "}", "\n", "\t",
 
 
 def read_bans(values: Values) -> Stage | None:
-    given: Sequence[int] | None = values.get("disallow_tokens")
-    return BanTokens(list(given)) if given else None
+    given = values.items("disallow_tokens", int)
+    return BanTokens(given) if given else None
 
 
 def write_bans(stage: BanTokens) -> Fit:
@@ -195,6 +195,8 @@ class ExLlamaV2(Dialect):
         return self.late if last else self.slots
 
     def layouts(self, stages: Sequence[Stage]) -> Iterable[Layout]:
+        if stages[-1].name == "mirostat_v2":
+            return (Layout((*BEFORE, HEAT, *CUTS), lacking="there is no such stage beside mirostat"),)
         return (Layout(self.slots), Layout(self.late, {"temperature_last": True}))
 
     def review(self, stages: Sequence[Stage], fits: Sequence[Fit]) -> Sequence[Fit]:

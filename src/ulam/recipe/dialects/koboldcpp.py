@@ -61,7 +61,7 @@ def read_dry(values: Values) -> Stage | None:
     multiplier, window = values.number("dry_multiplier"), values.whole("dry_penalty_last_n")
     if multiplier <= 0:
         return None
-    breakers = list(values.get("dry_sequence_breakers"))
+    breakers = values.items("dry_sequence_breakers", str)
     if breakers:
         values.note("dry punishes breakers too there")
     size = window if 0 < window < EVERY else "all"
@@ -294,7 +294,8 @@ class KoboldCpp(Dialect):
         """What is lost outside the most likely tokens, and what adaptive_p does in company."""
         found, names = list(fits), [stage.name for stage in stages if not stage.neutral(1).all()]
         if not seen(stages):
-            at = next(i for i, stage in enumerate(stages) if stage.kind == "chooser" or stage.name not in ("logit_bias", "dry"))
+            looks = (i for i, stage in enumerate(stages) if stage.kind == "chooser" or not (stage.name in ("logit_bias", "dry") or stage.neutral(1).all()))
+            at = next((i for i in looks if fits[i].verdict != Verdict.UNSUPPORTED), len(stages) - 1)
             found[at] = found[at].worse(Verdict.APPROXIMATE, LOST)
         if stages[-1].name == "adaptive_p" and first_alone(stages) is None:
             if "xtc" in names:

@@ -54,6 +54,7 @@ FLAGS: dict[str, str] = {
     **dict.fromkeys(("--typical", "--typical-p"), "typical_p"),
     **dict.fromkeys(("-l", "--logit-bias"), "logit_bias"),
     **dict.fromkeys(("-s", "--seed"), "seed"),
+    **dict.fromkeys(("--tfs", "--tfs-z"), "tfs_z"),
     **dict.fromkeys(("-j", "--json-schema", "-jf", "--json-schema-file"), "json_schema"),
     **dict.fromkeys(("--grammar", "--grammar-file"), "grammar"),
     "--top-k": "top_k",
@@ -121,7 +122,10 @@ def bias_pairs(values: Values) -> dict[Any, float]:
         items: list[tuple[Any, Any]] = [(int(key) if str(key).isdigit() else key, value) for key, value in given.items()]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     else:
         items = [(each["token"], each["bias"]) if isinstance(each, Mapping) else tuple(each) for each in given or ()]  # pyright: ignore[reportUnknownArgumentType]
-    return {token: float("-inf") if value is False else value for token, value in items}
+    pairs: dict[Any, float] = {}
+    for token, value in items:
+        pairs[token] = pairs.get(token, 0) + (float("-inf") if value is False else value)
+    return pairs
 
 
 def read_bias(values: Values) -> Stage | None:
@@ -134,7 +138,7 @@ def write_bias(stage: LogitBias) -> Fit:
 
 
 def read_bans(values: Values) -> Stage | None:
-    ends = [Word("end")] if values.get("ignore_eos") else []
+    ends = [Word("end")] if values.flag("ignore_eos") else []
     return BanTokens([*(token for token, value in bias_pairs(values).items() if value == float("-inf")), *ends])
 
 
@@ -162,10 +166,10 @@ def read_dry(values: Values) -> Stage | None:
     multiplier, window = values.number("dry_multiplier"), values.whole("dry_penalty_last_n")
     if multiplier == 0 or window == 0:
         return None
-    breakers: Sequence[str] = values.get("dry_sequence_breakers")
+    breakers = values.items("dry_sequence_breakers", str)
     if any(len(each.encode()) > 1 for each in breakers):
         values.note("dry breakers of several letters also match across tokens")
-    return Dry(multiplier, values.number("dry_base"), values.whole("dry_allowed_length"), "all" if window >= EVERY else window, list(breakers))
+    return Dry(multiplier, values.number("dry_base"), values.whole("dry_allowed_length"), "all" if window >= EVERY else window, breakers)
 
 
 def write_dry(stage: Dry) -> Fit:
@@ -339,10 +343,12 @@ class LlamaCpp(Dialect):
         {"n_predict", "max_tokens", "max_completion_tokens", "n_keep", "n_discard", "n_indent", "n_probs", "logprobs", "top_logprobs", "seed", "stop"}
         | {"prompt", "messages", "model", "stream", "stream_options", "cache_prompt", "id_slot", "return_tokens", "return_progress", "timings_per_token"}
         | {"post_sampling_probs", "backend_sampling", "response_fields", "t_max_predict_ms", "n_cmpl", "n", "n_cache_reuse", "verbose", "chat_format"}
-        | {"chat_template_kwargs", "reasoning_format", "parse_tool_calls", "add_generation_prompt", "sse_ping_interval"}
+        | {"chat_template_kwargs", "reasoning_format", "parse_tool_calls", "add_generation_prompt", "sse_ping_interval", "tools", "parallel_tool_calls", "lora"}
     )
     refused = {
         "min_keep": ((0, 1), "keeps tokens that a truncation would drop, and no stage does"),
+        "tool_choice": (("auto", "none"), "is a grammar, which no stage of this version says"),
+        "tfs_z": ((1, 1.0), "was taken out of llama.cpp: tail_free"),
         "grammar": (("",), "is a grammar, which no stage of this version says"),
         "json_schema": (({},), "is a grammar, which no stage of this version says"),
         "response_format": (({"type": "text"},), "is a grammar, which no stage of this version says"),

@@ -26,12 +26,12 @@ SPARED = "special tokens that reach the threshold count there, though they never
 
 
 def read_xtc(values: Values) -> Stage | None:
-    probability, spared = values.number("xtc_probability"), values.get("xtc_special_tokens")
+    probability, spared = values.number("xtc_probability"), values.items("xtc_special_tokens", int)
     if probability == 0:
         return None
     if spared:
         values.note(SPARED)
-    return XTC(probability, values.number("xtc_threshold"), list(spared))
+    return XTC(probability, values.number("xtc_threshold"), spared)
 
 
 def write_xtc(stage: XTC) -> Fit:

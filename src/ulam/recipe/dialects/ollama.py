@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...core.errors import UlamError
 from .dialect import Dialect, Reading
 from .llama_cpp import penalties
 from .slots import number
@@ -40,6 +41,8 @@ class Options(Dialect):
     rest = frozenset(
         {"seed", "stop", "num_predict", "num_keep", "num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"}
         | {"low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock", "numa", "num_gqa"}
+        | {"model", "prompt", "messages", "suffix", "images", "tools", "stream", "think", "keep_alive", "raw", "system", "template", "context"}
+        | {"logprobs", "top_logprobs", "truncate", "shift"}
     )
     refused = {
         "mirostat": ((0,), IGNORED),
@@ -76,7 +79,11 @@ class Ollama(Options):
 
     def read(self, parameters: Mapping[str, Any]) -> Reading:
         """As llama-server does it; a note, where MLX does something else."""
-        usual, other = (each.read(parameters) for each in self.backends)
+        try:
+            usual, other = (each.read(parameters) for each in self.backends)
+        except UlamError as error:
+            error.what = error.what.replace(LLAMA_SERVER.name, self.name)
+            raise
         differ = () if usual.recipe == other.recipe else (f"this is llama-server; the MLX backend makes of it: {other.recipe}",)
         return Reading(self.name, usual.recipe, usual.hidden, usual.rest, (*usual.notes, *differ))
 

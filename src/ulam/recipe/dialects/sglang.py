@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...core.errors import OutOfRange
 from ...core.method import Stage
 from ...methods.constraints.min_tokens import MinTokens
 from ...methods.transforms.top_k import TopK
@@ -35,6 +36,8 @@ def read_min_tokens(values: Values) -> Stage | None:
 
 def read_top_k(values: Values) -> Stage | None:
     k = values.whole("top_k")
+    if k < -1 or k == 0:
+        raise OutOfRange(f"sglang refuses top_k={k}", parameter="top_k", fix="top_k=-1")
     return TopK(k) if k != -1 and k < ALL else None
 
 
@@ -69,6 +72,8 @@ class SGLang(Dialect):
         {"max_new_tokens", "max_tokens", "max_completion_tokens", "stop", "stop_token_ids", "stop_regex", "n", "ignore_eos", "no_stop_trim"}
         | {"skip_special_tokens", "spaces_between_special_tokens", "custom_params", "stream_interval", "sampling_seed", "seed"}
         | {"model", "messages", "prompt", "stream", "stream_options", "user", "echo", "logprobs", "top_logprobs"}
+        | {"text", "input_ids", "rid", "image_data", "return_logprob", "logprob_start_len", "top_logprobs_num", "return_text_in_logprobs", "lora_path"}
+        | {"tools", "chat_template_kwargs", "separate_reasoning", "stream_reasoning", "continue_final_message"}
     )
     refused = {
         "json_schema": ((), "is a grammar, which no stage of this version says"),
@@ -76,6 +81,7 @@ class SGLang(Dialect):
         "ebnf": ((), "is a grammar, which no stage of this version says"),
         "structural_tag": ((), "is a grammar, which no stage of this version says"),
         "response_format": (({"type": "text"},), "is a grammar, which no stage of this version says"),
+        "tool_choice": (("auto", "none"), "is a grammar, which no stage of this version says"),
         "custom_logit_processor": ((), "is code of the server, which no stage says"),
     }
     greedy = {"temperature": 0.0}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+from ...core.errors import OutOfRange
 from ...core.method import Stage
 from ...core.parameter import Interval, parameters
 from ...methods import claims_of, find
-from .dialect import Slot, Values
+from .dialect import Slot, Values, brief
 from .verdicts import Fit, Verdict, unsupported
 
 
@@ -41,6 +43,7 @@ def number(
         value = values.whole(name) if first.kind is int else values.number(name)
         if value == off or value in also_off:
             return None
+        taken(values, name, value, bounds)
         if differs:
             values.note(f"{name}: {differs}")
         return build(value * unit if unit != 1 else value)
@@ -86,6 +89,7 @@ def penalty(
         value = values.number(parameter)
         if value == off or value in also_off:
             return None
+        taken(values, parameter, value, bounds)
         told: dict[str, Any] = {"scope": scope}
         if window is not None:
             size = values.whole(window)
@@ -120,6 +124,12 @@ def penalty(
     return Slot(method, {parameter: off}, read, write, tag)
 
 
+def taken(values: Values, name: str, value: float, bounds: Interval | None) -> None:
+    """Raises `OutOfRange` for a value that the engine refuses."""
+    if bounds is not None and value not in bounds:
+        raise OutOfRange(f"{values.dialect.name} refuses {name}={value:g}", parameter=name, fix=f"{name} in {bounds.text}")
+
+
 def other_scope(found: dict[str, Any], ours: str, theirs: str) -> Fit:
     """A penalty that counts other tokens there than in the recipe."""
     told = {"prompt": "the prompt", "generated": "what was generated", "all": "the prompt too"}
@@ -133,8 +143,10 @@ def biases(parameter: str, *, limit: float = math.inf, clamped: bool = False) ->
     from ...methods.transforms.logit_bias import LogitBias
 
     def read(values: Values) -> Stage | None:
-        given: Mapping[Any, float] | None = values.get(parameter)
-        return LogitBias({int(key): value for key, value in given.items()}) if given else None
+        pairs = biases_by_id(values, parameter)
+        if any(abs(value) > limit for value in pairs.values()) and not clamped:
+            raise OutOfRange(f"{values.dialect.name} refuses a {parameter} outside [-{limit:g}, {limit:g}]", parameter=parameter)
+        return LogitBias({key: min(max(value, -limit), limit) for key, value in pairs.items()}) if pairs else None
 
     def write(stage: Any) -> Fit:
         pairs = dict(stage.map)
@@ -145,6 +157,15 @@ def biases(parameter: str, *, limit: float = math.inf, clamped: bool = False) ->
         return Fit({parameter: pairs})
 
     return Slot("logit_bias", {parameter: None}, read, write)
+
+
+def biases_by_id(values: Values, parameter: str) -> dict[int, float]:
+    """A map of token ids to numbers. Raises `OutOfRange`."""
+    given: Any = values.get(parameter) or {}
+    pairs = cast(Mapping[Any, Any], given if isinstance(given, Mapping) else {None: given})
+    if not all(re.fullmatch(r"\d{1,18}", str(key)) and isinstance(value, (int, float)) and not isinstance(value, bool) for key, value in pairs.items()):
+        raise OutOfRange(f"{values.dialect.name}: {parameter}={brief(given)} is no map of token ids to numbers", parameter=parameter)
+    return {int(key): value for key, value in pairs.items()}
 
 
 def token_ids(stage: Any, name: str = "tokens") -> list[Any] | None:

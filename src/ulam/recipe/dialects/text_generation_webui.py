@@ -46,7 +46,7 @@ MASKED = {
 def read_bans(values: Values) -> Stage | None:
     text: str = values.get("custom_token_bans")
     found: list[Any] = [int(each) for each in text.split(",") if each.strip()]
-    if values.get("ban_eos_token"):
+    if values.flag("ban_eos_token"):
         found.append(Word("end"))
     return BanTokens(found) if found else None
 
@@ -86,7 +86,7 @@ def write_dry(stage: Dry) -> Fit:
 
 
 def read_range(values: Values) -> Stage | None:
-    if not values.get("dynamic_temperature"):
+    if not values.flag("dynamic_temperature"):
         return None
     return DynamicTemperature(values.number("dynatemp_low"), values.number("dynatemp_high"), values.number("dynatemp_exponent"))
 
@@ -256,7 +256,7 @@ class TextGenerationWebUI(Dialect):
 
     def is_greedy(self, values: Values) -> bool:
         drawn = values.whole("mirostat_mode") == 2 or values.number("adaptive_target") > 0  # they draw a token themselves
-        return not values.get("do_sample") and not drawn
+        return not values.flag("do_sample") and not drawn
 
     def order(self, values: Values) -> tuple[Slot, ...]:
         tags = [slot.tag for slot in MOVED]
@@ -264,11 +264,13 @@ class TextGenerationWebUI(Dialect):
         if isinstance(given, str):
             given = [each.strip() for each in given.replace("\n", ",").split(",") if each.strip()]
         listed: list[str] = list(given or tags)
-        if values.get("temperature_last"):
+        if strange := [each for each in listed if each not in tags]:
+            values.note(f"sampler_priority names {strange[0]}, which these loaders do not have")
+        if values.flag("temperature_last"):
             listed = [*(each for each in listed if each not in LATE), *LATE]
         slots = [slot for slot in MOVED if slot.tag not in listed]  # what is not listed comes first
         slots += sorted((slot for slot in MOVED if slot.tag in listed), key=lambda slot: listed.index(slot.tag))
-        if not values.get("do_sample"):
+        if not values.flag("do_sample"):
             slots = [slot for slot in slots if slot.method not in WARPERS]
         ends = [at for at, slot in enumerate(slots) if self.drawn(slot, values)]
         return (*FIRST, *(slots[: ends[0] + 1] if ends else slots))

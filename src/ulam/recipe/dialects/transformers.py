@@ -13,7 +13,6 @@ Source    src/transformers/generation/{utils,logits_process,configuration_utils}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ...core.method import Stage
@@ -47,8 +46,8 @@ def write_sequence_bias(stage: SequenceBias) -> Fit:
 
 
 def read_bad_words(values: Values) -> Stage | None:
-    given: Sequence[Sequence[int]] = values.get("bad_words_ids") or ()
-    return BanWords([list(word) for word in given], scope="all") if given else None
+    given = values.items("bad_words_ids", list)
+    return BanWords(given, scope="all") if given else None
 
 
 def write_bad_words(stage: BanWords) -> Fit:
@@ -59,8 +58,8 @@ def write_bad_words(stage: BanWords) -> Fit:
 
 
 def read_suppress(values: Values) -> Stage | None:
-    given = values.get("suppress_tokens")
-    return BanTokens(list(given)) if given else None
+    given = values.items("suppress_tokens", int)
+    return BanTokens(given) if given else None
 
 
 def write_suppress(stage: BanTokens) -> Fit:
@@ -69,8 +68,8 @@ def write_suppress(stage: BanTokens) -> Fit:
 
 
 def read_begin(values: Values) -> Stage | None:
-    given = values.get("begin_suppress_tokens")
-    return SuppressAtStart(list(given)) if given else None
+    given = values.items("begin_suppress_tokens", int)
+    return SuppressAtStart(given) if given else None
 
 
 def write_begin(stage: SuppressAtStart) -> Fit:
@@ -171,11 +170,18 @@ class Transformers(Dialect):
     draws = {"do_sample": True}
     greedy = {"do_sample": False}
     rest = frozenset(
-        {"max_new_tokens", "max_length", "min_length", "num_return_sequences", "eos_token_id", "bos_token_id", "pad_token_id", "stop_strings"}
+        {"max_new_tokens", "max_length", "num_return_sequences", "eos_token_id", "bos_token_id", "pad_token_id", "stop_strings"}
         | {"use_cache", "cache_implementation", "transformers_version", "_from_model_config", "return_dict_in_generate", "output_scores", "output_logits"}
         | {"max_time", "decoder_start_token_id", "renormalize_logits", "remove_invalid_values", "chat_format", "assistant_early_exit", "trust_remote_code"}
+        | {"early_stopping", "length_penalty", "output_attentions", "output_hidden_states", "num_assistant_tokens", "low_memory", "disable_compile"}
     )
+    open = True
     refused = {
+        "min_length": ((0,), "counts the prompt, whose length is not known: min_new_tokens"),
+        "encoder_no_repeat_ngram_size": ((0,), "forbids the sequences of the prompt, and no stage does"),
+        "forced_decoder_ids": (([],), "forces tokens: the stage force_tokens"),
+        "num_beam_groups": ((1,), "is beam search, which looks for a text instead of drawing one"),
+        "token_healing": ((False,), "writes the end of the prompt again"),
         "num_beams": ((1,), "is beam search, which looks for a text instead of drawing one"),
         "penalty_alpha": ((0, 0.0), "is contrastive search, which looks at hidden states"),
         "guidance_scale": ((1, 1.0), "combines two passes of the model: ulam.models.guidance"),
@@ -190,7 +196,7 @@ class Transformers(Dialect):
     skipped = frozenset({"temperature", "top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"})
 
     def is_greedy(self, values: Values) -> bool:
-        return not values.get("do_sample")
+        return not values.flag("do_sample")
 
 
 DIALECT = Transformers()

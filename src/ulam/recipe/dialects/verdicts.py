@@ -88,6 +88,9 @@ class Export:
     def refusal(self) -> Inexact:
         """The error that says which stage the engine cannot do, and why."""
         worst = max(self.stages, key=lambda each: each.verdict)
-        error = Inexact(f"{self.engine}: {worst.stage} is {worst.verdict}: {worst.note}", fix="what comes nearest: recipe.to(..., strict=False), or ulam recipe convert --allow-inexact")
+        error = Inexact(
+            f"{self.engine}: {worst.stage} is {worst.verdict}: {worst.note}",
+            fix="what comes nearest: recipe.to(..., strict=False), or ulam recipe convert --allow-inexact",
+        )
         error.export = self
         return error

@@ -14,7 +14,7 @@ Source    vllm/sampling_params.py, vllm/v1/sample/{sampler,logits_processor,ops}
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from ...methods.transforms.temperature import Temperature
 from ...methods.transforms.top_k import TopK
 from ...methods.transforms.top_p import TopP
 from .dialect import Dialect, Reading, Slot, Values
-from .slots import NEEDS_IDS, biases, number, penalty, token_ids
+from .slots import NEEDS_IDS, biases, biases_by_id, number, penalty, token_ids
 from .verdicts import Fit, Verdict, unsupported
 
 RAISED_BELOW, CLAMP = 1e-2, 100
@@ -47,8 +47,8 @@ RANGES = {
 
 
 def read_allowed(values: Values) -> Stage | None:
-    given: Sequence[int] | None = values.get("allowed_token_ids")
-    return AllowTokens(list(given)) if given else None
+    given = values.items("allowed_token_ids", int)
+    return AllowTokens(given) if given else None
 
 
 def write_allowed(stage: AllowTokens) -> Fit:
@@ -57,7 +57,7 @@ def write_allowed(stage: AllowTokens) -> Fit:
 
 
 def read_bad_words(values: Values) -> Stage | None:
-    given: Sequence[str] | None = values.get("bad_words")
+    given = values.items("bad_words", str)
     if given:
         values.note(f"bad_words: {BLANK}")
     return BanWords([word.lstrip() for word in given]) if given else None
@@ -81,10 +81,10 @@ def read_min_tokens(values: Values) -> Stage | None:
 
 
 def read_bias(values: Values) -> Stage | None:
-    given: Mapping[Any, float] | None = values.get("logit_bias")
-    if given and any(abs(value) > CLAMP for value in given.values()):
+    given = biases_by_id(values, "logit_bias")
+    if any(abs(value) > CLAMP for value in given.values()):
         values.note(f"logit_bias: its server clamps to [-{CLAMP}, {CLAMP}], SamplingParams made in Python does not")
-    return LogitBias({int(key): min(max(value, -CLAMP), CLAMP) for key, value in given.items()}) if given else None
+    return LogitBias({key: min(max(value, -CLAMP), CLAMP) for key, value in given.items()}) if given else None
 
 
 def read_temperature(values: Values) -> Stage | None:
@@ -143,10 +143,14 @@ class VLLM(Dialect):
         {"n", "seed", "stop", "stop_token_ids", "ignore_eos", "max_tokens", "max_completion_tokens", "logprobs", "prompt_logprobs", "detokenize"}
         | {"skip_special_tokens", "spaces_between_special_tokens", "include_stop_str_in_output", "output_kind", "truncate_prompt_tokens", "flat_logprobs"}
         | {"model", "messages", "prompt", "stream", "stream_options", "user", "echo", "top_logprobs", "extra_args", "repetition_detection"}
+        | {"tools", "parallel_tool_calls", "chat_template", "chat_template_kwargs", "add_generation_prompt", "continue_final_message", "priority"}
+        | {"add_special_tokens", "documents", "cache_salt", "request_id", "kv_transfer_params", "return_token_ids", "return_tokens_as_token_ids"}
     )
     refused = {
         "structured_outputs": ((), "is a grammar, which no stage of this version says"),
         "response_format": (({"type": "text"},), "is a grammar, which no stage of this version says"),
+        **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), ((), "is a grammar, which no stage of this version says")),
+        "tool_choice": (("auto", "none"), "is a grammar, which no stage of this version says"),
         "best_of": ((1,), "chooses among several samples"),
         "use_beam_search": ((False,), "looks for a text instead of drawing one"),
     }
