@@ -105,7 +105,7 @@ def test_two_orders_side_by_side(ulam: Ulam) -> None:
     assert result.code == 0
     head, a, b, distance, parting = result.out.splitlines()
     heat = [x / sum((0.5**0.5, 0.5, 0.5)) for x in (0.5**0.5, 0.5)]  # square roots of 1/2, 1/4, 1/4
-    assert head.split()[:5] == ["kept", "entropy", "a", "b", "c"]
+    assert head.split()[:5] == ["kept", "entropy", "a", "b", "drawn"]  # c is possible in neither
     assert a.split()[1] == "2"
     kept = [x / sum(heat) for x in heat]
     assert [float(x) for x in a.split()[4:6]] == pytest.approx(kept, abs=5e-4)
@@ -128,9 +128,30 @@ def test_what_an_engine_makes_of_a_recipe(ulam: Ulam) -> None:
     result = ulam("recipe", "diff", "top_p=0.9 temperature=1.3", "--engine", "vllm", "-p", "The cat")
     assert result.code == 0
     assert "the same stages in another order: B takes temperature before top_p" in result.out
-    assert "B temperature=1.3 top_p=0.9" in result.stderr
+    assert "B what vllm makes of A (reordered): temperature=1.3 top_p=0.9" in result.stderr
 
 
 def test_diff_wants_two(ulam: Ulam) -> None:
     assert "takes two recipes" in ulam("recipe", "diff", "top_p=0.9").stderr
     assert "takes one recipe" in ulam("recipe", "diff", "a", "b", "--engine", "vllm").stderr
+
+
+def test_recipes_that_differ_in_the_chooser_alone(ulam: Ulam) -> None:
+    result = ulam("recipe", "diff", "-m", "abc", "top_p=0.7", "top_p=0.7 gumbel_max", "-p", "a", "--max-tokens", "0")
+    assert "total variation 0.000 · only the last stage differs, categorical and gumbel_max" in result.out
+    assert "same dice" not in result.out
+
+
+@pytest.mark.parametrize(
+    "settings", ['{"messages": [], "max_tokens": 1e999}', "SamplingParams(stop={1}, seed=b'x')", "SamplingParams(extra_args={(1, 2): 3j})"]
+)
+def test_what_json_cannot_hold_is_told_as_text(ulam: Ulam, settings: str) -> None:
+    result = ulam("recipe", "convert", settings, "--json")
+    assert result.code == 0
+    assert all(isinstance(value, (str, list)) for value in json.loads(result.out)["from"]["rest"].values())
+    assert "not part of a recipe" in result.stderr
+
+
+def test_flags_that_are_about_other_things_are_listed(ulam: Ulam) -> None:
+    result = ulam("recipe", "convert", "llama-cli -m x.gguf --temp 0.7 --jinja")
+    assert 'not part of a recipe: -m="x.gguf", --jinja=true' in result.stderr

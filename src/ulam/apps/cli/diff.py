@@ -61,6 +61,7 @@ def diff(
     refuse_engine(loaded)
     first = understood(read_source(given[0]), False)[1].bind(loaded.vocabulary)
     second = understood(read_source(given[1]), False)[1] if engine is None else there(engine, first)
+    made = "" if engine is None else f"what {find(engine).name} makes of A ({export(find(engine), first).verdict}): "
     text = prompt or bundled()[0]
     found = difference(loaded, first, second.bind(loaded.vocabulary), text, seed)
     place, ours, theirs = parting(loaded, first, second, text, seed, max_tokens)
@@ -72,8 +73,9 @@ def diff(
     print(f"  total variation {found.total_variation:.3f}{swapped(first, second)}")
     if many:
         print(f"  on {len(many)} prompts {sum(many) / len(many):.3f} on average, {max(many):.3f} at worst")
-    print(f"  {apart(loaded, place, ours, theirs, seed, max_tokens)}")
-    note(f"── A {first} ({first.id}) · B {second} ({second.id}) · after {text[-40:]!r}, the next token of {loaded.name}")
+    if max_tokens:
+        print(f"  {apart(loaded, place, ours, theirs, seed, max_tokens)}")
+    note(f"── A {first} ({first.id}) · B {made}{second} ({second.id}) · after {text[-40:]!r}, the next token of {loaded.name}")
     return 0
 
 
@@ -93,7 +95,8 @@ def read_prompts(name: str) -> list[str]:
 def table(model: LanguageModel, found: Difference) -> list[str]:
     """The two laws side by side: how many tokens are kept, entropy, the likeliest tokens, the token drawn."""
     sides = [np.asarray(to_numpy(law.probs), dtype=float) for law in (found.first, found.second)]
-    best = np.argsort(-np.maximum(*sides), kind="stable")[:SHOWN]
+    highest = np.maximum(*sides)
+    best = [i for i in np.argsort(-highest, kind="stable")[:SHOWN] if highest[i] > 0]
     names = [model.vocabulary.show(int(token)) for token in best]
     head = ["", "kept", "entropy", *names, f"drawn with u {found.uniform:.4f}"]
     rows = [head]
@@ -113,8 +116,10 @@ def kept(law: Categorical) -> int:
 
 
 def swapped(first: Recipe, second: Recipe) -> str:
-    """Which order matters, if both have the same stages."""
+    """Which order matters, if both have the same stages, or that only the choosers differ."""
     a, b = list(first.transforms), list(second.transforms)
+    if a == b and first.chooser != second.chooser:
+        return f" · only the last stage differs, {first.chooser.name} and {second.chooser.name}"
     if sorted(map(str, a)) != sorted(map(str, b)) or len(set(map(str, a))) != len(a):
         return ""
     place = {str(stage): at for at, stage in enumerate(b)}
