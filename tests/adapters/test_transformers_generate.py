@@ -110,6 +110,7 @@ SETTINGS: dict[str, Any] = {
     "suppress_tokens": list(range(1, 200)),
     "begin_suppress_tokens": list(range(1, 250)),
     "forced_eos_token_id": 0,
+    "assistant_early_exit": 1,
     "renormalize_logits": True,
     "watermarking_config": WatermarkingConfig(bias=20.0),
 }

@@ -35,7 +35,7 @@ from ..recipe.recipe import raise_first
 ACTING = (
     *("sequence_bias", "repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids"),
     *("min_length", "min_new_tokens", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty"),
-    *("suppress_tokens", "begin_suppress_tokens", "guidance_scale", "watermarking_config", "renormalize_logits"),
+    *("suppress_tokens", "begin_suppress_tokens", "guidance_scale", "watermarking_config", "renormalize_logits", "assistant_early_exit"),
     *("temperature", "top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"),
     *("penalty_alpha", "dola_layers", "prompt_lookup_num_tokens", "constraints", "force_words_ids", "stop_strings", "max_time", "token_healing"),
 )
