@@ -25,6 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     | {"num_hidden_layers": 3, "num_kv_shared_layers": 1, "layer_types": ["full_attention"] * 3, "intermediate_size": [48] * 3, "laurel_rank": 4}
     | {"vocab_size_per_layer_input": SIZE, "hidden_size_per_layer_input": 8, "altup_num_inputs": 2, "activation_sparsity_pattern": [0.0] * 3},  # a shared cache
     "qwen3_next": SMALL | {"layer_types": ["linear_attention", "full_attention"], "linear_num_value_heads": 2, "linear_num_key_heads": 2},  # half recurrent
+    "minimax": SMALL | {"num_local_experts": 2, "layer_types": ["linear_attention", "full_attention"]},  # half of its cache is beside the layers
     "mamba": {"vocab_size": SIZE, "hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": 0, "eos_token_id": 0},  # a recurrent state
 }
 

@@ -253,3 +253,68 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("ulam.models.transformers_folder.snapshot_download", unreachable)
     with pytest.raises(ModelError, match="someone/some-model is no directory, is not in the local cache, and cannot be downloaded: no route"):
         load("someone/some-model")
+
+
+# what would take time or memory without end, what is told and not refused
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_labels": 10**9}, "num_labels is 1000000000"),
+        ({"inner_config": {"deeper": {"num_hidden_layers": 10**9}}}, "num_hidden_layers is 1000000000"),
+        ({"model_type": "gpt_neo", "attention_types": [[["global", "local"], 10**9]]}, "attention_types is 1000000000"),
+    ],
+)
+def test_what_a_config_would_build_one_by_one(folder: Path, change: dict[str, Any], words: str) -> None:
+    edit(folder / "config.json", **change)
+    assert words in refused(folder).what
+
+
+@pytest.mark.parametrize("extra", [{"max_window_layers": 80}, {"vocab_size_per_layer_input": 262144}])
+def test_numbers_that_are_not_numbers_of_layers(folder: Path, extra: dict[str, int]) -> None:
+    """Qwen names a layer that its small models do not have, Gemma the size of a table in each."""
+    edit(folder / "config.json", **extra)
+    assert len(load(folder).vocabulary) == SIZE
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocab.json", "x.model"])
+def test_a_file_that_is_too_large_is_not_read(folder: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ulam.models.safe_folder.JSON_LIMIT", 200_000)
+    (folder / file).write_bytes(b" " * 200_001)
+    assert refused(folder).what == f"{folder}/{file} has 200,001 bytes; at most 200,000 are read"
+
+
+def test_an_adapter_does_not_lead_to_another_model(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/other"}')
+    assert refused(folder).what.startswith(f"{folder} is an adapter")
+
+
+@pytest.mark.parametrize(("end", "shown"), [("x", "x"), (-1, "-1"), ([0, SIZE], str(SIZE)), ([[1]], "[1]"), (2.5, "2.5"), ("\x1b[31m", "\\u001b[31m")])
+def test_an_end_token_that_is_none(folder: Path, end: Any, shown: str) -> None:
+    edit(folder / "generation_config.json", eos_token_id=end)
+    assert refused(folder).what == f"the end token of {folder} is {shown}, and its ids are 0 to {SIZE - 1}"
+
+
+def test_a_missing_tokenizer_names_the_file(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    assert "tokenizer.json" in (refused(folder).fix or "")
+
+
+def test_notes(folder: Path, tmp_path: Path) -> None:
+    assert load(folder).notes == ()  # pyright: ignore[reportAttributeAccessIssue]
+    made = network("llama", vocab_size=SIZE + 2, eos_token_id=None)
+    made.save_pretrained(tmp_path / "n")
+    edit(tmp_path / "n" / "config.json", num_hidden_layers=1)
+    bare = tokenizer()
+    bare.eos_token = None
+    bare.save_pretrained(tmp_path / "n")
+    model: Any = load(tmp_path / "n", backend="transformers")
+    assert model.notes == (
+        "no end token: a text ends at a stop string or at max_tokens",
+        f"the tokenizer has no token for 2 of {SIZE + 2} entries of the logits, <unused {SIZE}> to <unused {SIZE + 1}>; they can be drawn, and have no text",
+        '9 of the tensors in its files are not used: "model.layers.1.input_layernorm.weight" and others',
+    )
+    assert {sample.finish_reason for sample in ulam.sample(model, [[5]], n=3, max_tokens=9, seed=1)} == {"length"}
+    llama = write_tiny(tmp_path / "llama", eos_token_id=None)
+    assert load(llama).notes == ("no end token: a text ends at a stop string or at max_tokens",)  # pyright: ignore[reportAttributeAccessIssue]

@@ -182,6 +182,8 @@ def test_refusals() -> None:
     for kind in ("mamba", "qwen3_next"):
         with pytest.raises(ModelError, match=r"(takes no past_key_values|carries a recurrent state).*: its rows cannot be read together"):
             wrapped(kind)
+    with pytest.raises(ModelError, match="minimax keeps a MiniMaxCache of a text, which cannot be forked row by row"):
+        wrapped("minimax").prefill([[1, 2]])  # states of its own beside the layers, which a fork would share
 
 
 def test_ids_and_rows_may_be_tensors() -> None:

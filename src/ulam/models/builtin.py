@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from ..core.arrays import Array
 from ..core.errors import ContextOverflow, EmptyPrompt
 from .checkpoint import Checkpoint, Config, Weights, read_proposed
+from .notes import vocabulary_notes
 from .protocol import TokenIds
 from .state import OnceState, row_numbers, token_ids, token_rows
 from .threads import one_blas_thread
@@ -106,6 +107,7 @@ class Llama:
         self._eps = np.float32(c.eps * c.hidden)
         self._angles = 1j * c.theta ** (-np.arange(0, c.head, 2) / c.head)
         self.name, self.vocabulary, self.context_limit = checkpoint.name, checkpoint.vocabulary, c.context
+        self.notes = vocabulary_notes(self.vocabulary)
         self.fingerprint, self.proposed = checkpoint.fingerprint(weights), read_proposed(checkpoint.folder, checkpoint.name)
 
     def prefill(self, prompts: Sequence[TokenIds]) -> tuple[LlamaState, Array]:

@@ -26,6 +26,7 @@ from .gguf_file import F32, Header, proposed, read_header
 from .llama_api import api
 from .llama_file import OpenFile, read_vocabulary
 from .llama_sequences import FIRST, NUMBERS, TOKENS, Store, Strand, Task
+from .notes import vocabulary_notes
 from .protocol import TokenIds
 from .state import OnceState, row_numbers, token_ids, token_rows
 
@@ -64,6 +65,7 @@ class LlamaCpp:
         file = OpenFile(path, name)
         check_kind(file.model, name, header)
         self.vocabulary = read_vocabulary(file, header, path, name)
+        self.notes = vocabulary_notes(self.vocabulary)
         exact = all(part.types <= {F32} for part in parts.values())
         trained = api.llama_model_n_ctx_train(file.model)
         if not isinstance(cache, (int, float)) or isinstance(cache, bool) or not 0 < cache < 2**20:
@@ -170,9 +172,8 @@ def check_kind(model: Any, name: str, header: Header) -> None:
     if api.llama_model_has_encoder(model) or not api.llama_model_has_decoder(model) or api.llama_model_is_diffusion(model):
         raise ModelError(f"{name} is a model of the architecture {kind}, which does not go on a text token by token", fix="a model with a decoder alone")
     if api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model):
-        raise ModelError(
-            f"{name} is a model of the architecture {kind}, which is recurrent; this backend forks models with attention only", fix='backend="transformers"'
-        )
+        what = f"{name} is a model of the architecture {kind}, which is recurrent; only models of attention layers alone can be forked"
+        raise ModelError(what, fix="a model of attention layers")
 
 
 def cell_bytes(model: Any, header: Header, exact: bool) -> int:

@@ -17,6 +17,7 @@ from ..core.values import print_value
 from ..core.vocabulary import Vocabulary
 from .gguf_file import Header
 from .llama_api import api, heard
+from .notes import unused
 
 SPACE = "tokenizer.ggml.add_space_prefix"
 SENTENCEPIECE = (api.LLAMA_VOCAB_TYPE_SPM, api.LLAMA_VOCAB_TYPE_UGM)  # kinds of tokenizer that may put a space before a text
@@ -83,7 +84,7 @@ def read_vocabulary(file: OpenFile, header: Header, path: Path, shown: str) -> V
     ends = [i for i in range(size) if api.llama_vocab_is_eog(vocab, i)]
     special = {*ends, *([] if start is None else [start])}
     tokens = [b"" if i in special else file.piece(i) for i in range(size)]
-    names = {i: (api.llama_vocab_get_text(vocab, i) or b"").decode("utf-8", "replace") or f"<unused {i}>" for i, raw in enumerate(tokens) if not raw}
+    names = {i: (api.llama_vocab_get_text(vocab, i) or b"").decode("utf-8", "replace") or unused(i) for i, raw in enumerate(tokens) if not raw}
     spaced = api.llama_vocab_type(vocab) in SENTENCEPIECE and header.settings.get(SPACE, True) is not False
     plain = OpenFile(path, shown, spaced=False) if spaced else file
     return Vocabulary(tokens, names=names, start=start, ends=ends, encode=exactly(plain.encode, tokens, names), encode_prompt=file.encode)

@@ -43,6 +43,7 @@ class LanguageModel(Protocol):
                   layers, numbers from 0 to `model.layers` - 1; `state` stays valid. A model that has it says "layer_logits".
     probs(prefix) -> tuple   the probabilities of the next token after a prefix, V `Fraction`s or V floats, exactly as a
                   table was given them: what laws in rational numbers are worked out from.
+    notes         what is to be known of a model that works, a line each: no end token, entries without a token, tensors left aside.
     """
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from safetensors import SafetensorError, safe_open
 
 from ..core.errors import ModelError
 from ..core.values import print_value
-from .checkpoint import AGAIN, CONFIG, INDEX, PICKLES, WEIGHTS, Fields, broken, opened, read_proposed, read_small, refuse_pickle
+from .checkpoint import AGAIN, CONFIG, INDEX, JSON_LIMIT, PICKLES, WEIGHTS, Fields, broken, opened, read_proposed, read_small, refuse_pickle
 
+ADAPTER = "adapter_config.json"
 READ = (".json", ".safetensors", ".model", ".txt", ".jinja")  # what a library may open, by its suffix
+COUNTS, REPEATED = ("layers", "layer"), ("attention_types",)  # names of numbers of layers, and of lists that are repeated for layers
+FEW = 256  # layers that are built in a second, whatever the weights have: some numbers of layers are only a bound
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,15 @@ def look_through(folder: Path, name: str) -> Folder:
     """The directory, which errors call `name`. Raises `ModelError` for pickles, for what is missing, broken or cut short, and for an index
     that leads elsewhere.
     """
+    if os.path.isfile(folder / ADAPTER):  # transformers would open the other model, wherever it is
+        what = f"{name} is an adapter, which changes the weights of another model ({ADAPTER})"
+        raise ModelError(what, fix="merge it with that model by merge_and_unload() of peft, and save the whole")
     config = Fields(read_small(folder / CONFIG, f"{name}/{CONFIG}"), f"{name}/{CONFIG}").values
     for path in sorted(folder.iterdir()):
         if path.suffix in READ and os.path.isfile(path):
             refuse_pickle(path, shown(name, path.name))
+            if path.suffix != ".safetensors" and (size := os.path.getsize(path)) > JSON_LIMIT:
+                raise ModelError(f"{shown(name, path.name)} has {size:,} bytes; at most {JSON_LIMIT:,} are read", fix=AGAIN)
     tensors = numbers = 0
     for file in weight_files(folder, name):
         for size in tensor_sizes(folder / file, shown(name, file)):
@@ -85,9 +94,27 @@ def tensor_sizes(path: Path, shown: str) -> list[int]:
 
 
 def check_layers(folder: Folder, shown: str) -> None:
-    """Raises `ModelError` for more layers than there are tensors, which would be built one by one before anybody looks."""
-    fields = [folder.config, *(held for held in folder.config.values() if isinstance(held, dict))]
-    for name, value in ((name, value) for held in fields for name, value in held.items()):
-        most = folder.tensors if "layer" in name else 2**16 if "expert" in name else None
-        if most is not None and isinstance(value, (int, float)) and not value <= most:
-            raise ModelError(f"{shown}: {name} is {str(value)[:20]}, and the weights have {folder.tensors} tensors", fix=AGAIN)
+    """Raises `ModelError` for more layers than there are tensors, or more labels and experts than any network has.
+
+    They would be built one by one before anybody looks.
+    """
+    for name, value in fields_of(folder.config):
+        layers = max(folder.tensors, FEW) if name in REPEATED or (name.endswith(COUNTS) and "per_layer" not in name) else None
+        most = layers or (2**16 if "expert" in name or name == "num_labels" else None)
+        if most is not None and not (found := largest(value)) <= most:
+            raise ModelError(f"{shown}: {name} is {str(found)[:20]}, and the weights have {folder.tensors} tensors", fix=AGAIN)
+
+
+def fields_of(held: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values of an object, and of the objects in it."""
+    for name, value in held.items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from fields_of(value)
+
+
+def largest(value: Any) -> float:
+    """The largest number in a value of JSON and in its lists, 0 if there is none."""
+    if isinstance(value, list):
+        return max(map(largest, value), default=0)
+    return value if isinstance(value, (int, float)) else 0

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from ..core.errors import ModelError, NeedsTokenizer
 from ..core.values import print_value
 from ..core.vocabulary import Vocabulary
+from .notes import unused
 
 KINDS = "use a checkpoint whose tokenizer is BPE, Unigram, WordPiece or WordLevel, saved by transformers"
 BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
@@ -175,7 +176,7 @@ def read_vocabulary(raw: bytes, shown: str, *, size: int, start: int | None, end
     todo = steps(whole.get("decoder"), shown)
     added = tokenizer.get_added_tokens_decoder()
     names = {i: token.content for i, token in added.items() if token.special or i == start or i in ends}
-    names |= {i: f"<unused {i}>" for i in range(size) if i not in written}
+    names |= {i: unused(i) for i in range(size) if i not in written}
     unknown = whole["model"].get("unk_token"), whole["model"].get("unk_id")
     names |= {i: token for i, token in written.items() if token == unknown[0] or i == unknown[1]}
 

@@ -27,12 +27,14 @@ from transformers.cache_utils import Cache
 
 from ..core.arrays import Array, to_numpy
 from ..core.errors import ContextOverflow, EmptyPrompt, ModelError, UsageError
+from ..core.values import print_value
 from ..core.vocabulary import Vocabulary
+from .notes import vocabulary_notes
 from .protocol import TokenIds
 from .state import OnceState, row_numbers, token_ids, token_rows
 from .tokenizer import read_vocabulary
 
-ATTENTION = "a network of attention layers; others are read as GGUF by the backend llama_cpp"
+ATTENTION = "a network of attention layers"
 SEEN = 1024  # numbers of a tensor that enter the fingerprint one by one
 
 
@@ -50,6 +52,7 @@ class TransformersModel:
     tokenizer  one of the `tokenizers` library, as `AutoTokenizer` gives it
     name       for people; the model's own if left out
     proposed   the fields of generation_config.json; the model's generation_config if left out
+    notes      what is to be known of it besides, a line each, of the one who read its files
 
     Raises `UsageError` for a network in training mode, and `ModelError` for one that is not causal, that cannot fork, or
     whose tokenizer does not belong to it. Memory is the network's and a cache of keys and values a row.
@@ -57,7 +60,7 @@ class TransformersModel:
 
     capabilities = frozenset({"extend"})
 
-    def __init__(self, model: Any, tokenizer: Any, name: str | None = None, proposed: dict[str, Any] | None = None):
+    def __init__(self, model: Any, tokenizer: Any, name: str | None = None, proposed: dict[str, Any] | None = None, notes: Sequence[str] = ()):
         self.network, self.tokenizer = model, tokenizer
         self.name = name or str(getattr(model.config, "name_or_path", "") or type(model).__name__)
         head = check_network(model, self.name)
@@ -67,6 +70,7 @@ class TransformersModel:
         limit = getattr(text, "max_position_embeddings", None)
         self.context_limit = limit if isinstance(limit, int) and limit > 0 else None
         self.vocabulary = vocabulary_of(tokenizer, self.name, head, ends_of(settings, text, tokenizer))
+        self.notes = (*vocabulary_notes(self.vocabulary), *notes)
         self._takes = set(inspect.signature(model.forward).parameters)
 
     def __repr__(self) -> str:
@@ -175,7 +179,7 @@ class TransformersModel:
         with torch.inference_mode():
             out = network(**given)
         cache = getattr(out, "past_key_values", None)
-        if not isinstance(cache, Cache) or not all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
+        if not forks(cache):
             raise ModelError(f"{self.name} keeps a {type(cache).__name__} of a text, which cannot be forked row by row", fix=ATTENTION)
         return TransformersState(cache, width, lengths), (out.logits if every else out.logits[:, -1:]).clone()
 
@@ -205,7 +209,7 @@ def ends_of(settings: Any, config: Any, tokenizer: Any) -> tuple[int, ...]:
     for held in (settings, config, tokenizer):
         ids = getattr(held, "eos_token_id", None)
         if ids is not None and ids != []:
-            return tuple(ids) if isinstance(ids, (list, tuple)) else (int(ids),)
+            return tuple(ids) if isinstance(ids, (list, tuple)) else (ids,)
     return ()
 
 
@@ -216,13 +220,20 @@ def vocabulary_of(tokenizer: Any, name: str, size: int, ends: tuple[int, ...]) -
         raise ModelError(what, fix="AutoTokenizer.from_pretrained(...), from a directory with tokenizer.json")
     for end in ends:
         if not (type(end) is int and 0 <= end < size):
-            raise ModelError(f"the end token of {name} is {end!r}, and its ids are 0 to {size - 1}", fix="eos_token_id in its config.json")
+            what = f"the end token of {name} is {print_value(str(end)[:80])[1:-1]}, and its ids are 0 to {size - 1}"
+            raise ModelError(what, fix="eos_token_id in its generation_config.json, or config.json")
     plain, whole = (tokenizer.encode("a", add_special_tokens=special) for special in (False, True))
     head = whole[: next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)]
     if len(head) > 1:
         raise ModelError(f"the tokenizer of {name} puts {len(head)} tokens before a text; one start token is supported", fix="another tokenizer")
     raw = tokenizer.backend_tokenizer.to_str().encode()
     return read_vocabulary(raw, f"the tokenizer of {name}", size=size, start=head[0] if head else None, ends=ends)
+
+
+def forks(cache: Any) -> bool:
+    """Whether `copied` can fork it: all that it keeps of a row is in its layers, and each of them knows how to take rows."""
+    whole = isinstance(cache, Cache) and type(cache).batch_select_indices is Cache.batch_select_indices
+    return whole and all(hasattr(layer, "batch_select_indices") for layer in cache.layers)
 
 
 def copied(cache: Cache, rows: torch.Tensor) -> Cache:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from ..core.errors import ModelError, UlamError, UsageError, did_you_mean
 from ..core.values import print_value
-from .checkpoint import AGAIN, CONFIG, INDEX, WEIGHTS
+from .checkpoint import AGAIN, CONFIG, INDEX, TOKENIZER, WEIGHTS
 from .load import HUB_ID, no_model
 from .safe_folder import READ, Folder, look_through
 from .transformers import TransformersModel
@@ -25,6 +25,8 @@ from .transformers import TransformersModel
 DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 OFFLINE = ("ULAM_OFFLINE", "HF_HUB_OFFLINE")
 ROOM = 4  # times as many numbers as the files hold may the network have: tied and shared ones
+MORE = "load it with transformers alone to see more, or save it again"
+TOKENS = f"save its tokenizer as {TOKENIZER}, where sentencepiece and tiktoken are installed: AutoTokenizer.from_pretrained(...).save_pretrained(...)"
 PACKED = 32  # and if it is quantised, where several stand in one
 
 
@@ -63,8 +65,18 @@ def open_model(folder: Path, name: str, device: Any = None, dtype: str = "auto",
         for misshapen, found, wanted in report["mismatched_keys"]:
             what = f"the tensor {print_value(misshapen)} of {name} has the shape {list(found)}, config.json says {list(wanted)}"
             raise ModelError(what, fix=AGAIN)
-        tokenizer = told(f"the tokenizer of {name}", lambda: AutoTokenizer.from_pretrained(folder, **options))
-    return TransformersModel(network.eval(), tokenizer, name, held.proposed)
+        tokenizer = told(f"the tokenizer of {name}", lambda: AutoTokenizer.from_pretrained(folder, **options), TOKENS if no_tokenizer(folder) else MORE)
+    return TransformersModel(network.eval(), tokenizer, name, held.proposed, notes=ignored(report["unexpected_keys"]))
+
+
+def no_tokenizer(folder: Path) -> bool:
+    return not os.path.isfile(folder / TOKENIZER)
+
+
+def ignored(names: Collection[str]) -> list[str]:
+    """A note of tensors that transformers has no place for: of another part of a larger model, or of layers that config.json leaves out."""
+    some = f"{print_value(min(names)[:80])}{' and others' if len(names) > 1 else ''}" if names else ""
+    return [f"{len(names)} of the tensors in its files are not used: {some}"] if names else []
 
 
 def wrap(model: Any, tokenizer: Any) -> TransformersModel:
@@ -132,20 +144,21 @@ def check_size(config: Any, held: Folder, name: str, remote_code: bool) -> None:
         raise ModelError(f"{name}/{CONFIG} describes a network of {wanted:,} numbers, and the weights have {held.numbers:,}", fix=AGAIN)
 
 
-def told(what: str, call: Callable[[], Any]) -> Any:
+def told(what: str, call: Callable[[], Any], fix: str = MORE) -> Any:
     """What `call` returns; whatever it raises becomes a `ModelError` of one line."""
     try:
         return call()
     except (UlamError, KeyboardInterrupt, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of transformers, and of all that it calls
-        raise ModelError(f"{what} cannot be loaded: {line(error)}", fix="load it with transformers alone to see more, or save it again") from None
+        raise ModelError(f"{what} cannot be loaded: {line(error)}", fix=fix) from None
 
 
 def line(error: BaseException) -> str:
-    """The first line of an error, fit for a terminal."""
-    text = next((each for each in str(error).splitlines() if each.strip()), type(error).__name__)
-    return print_value(text.strip()[:200])[1:-1]
+    """The first line of an error, and the next if it only announces that, fit for a terminal."""
+    lines = [each.strip() for each in str(error).splitlines() if each.strip()] or [""]
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return print_value((f"{type(error).__name__} {text}".strip() if isinstance(error, KeyError) or not text else text)[:200])[1:-1]
 
 
 @contextmanager
