@@ -93,3 +93,8 @@ def test_a_model_without_a_template() -> None:
     for model in (talking(None), ulam.load("abc")):
         with pytest.raises(Unsupported, match="has no chat template"):
             chat(model, TALK)
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(ModelError, match="makes half a character"):
+        chat(talking("{{ '\\ud800' }}"), [{"role": "user", "content": "hi"}])

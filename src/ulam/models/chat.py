@@ -67,6 +67,8 @@ def render(template: str, names: dict[str, Any], name: str) -> str:
         raise UsageError(f"the chat template of {name} refuses these messages: {print_value(found['complaint'])[1:-1]}", fix=EXAMPLE)
     if "failed" in found:
         raise ModelError(f"the chat template of {name} failed: {print_value(found['failed'])[1:-1]}", fix="a text as the prompt")
+    if not is_unicode(found["text"]):
+        raise ModelError(f"the chat template of {name} makes half a character (a lone surrogate)", fix="a text as the prompt")
     return found["text"]
 
 
