@@ -18,13 +18,24 @@ Trick = Callable[["Handler"], bool]
 
 
 class Fake(ThreadingHTTPServer):
-    """Serves `model`. `form` is `legacy` or `content`; with `ids` every token has its id and `/tokenize` is there."""
+    """Serves `model`. `form` is `legacy` or `content`; with `ids` every token has its id and `/tokenize` is there;
+    with `codes` ids stand in place of texts where that is asked for, and `/detokenize` is there too."""
 
     daemon_threads = True
 
-    def __init__(self, model: LanguageModel, *, form: str = "legacy", ids: bool = False, owner: str = "vllm", most: int = 20, names: tuple[str, ...] = ("m",)):
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        form: str = "legacy",
+        ids: bool = False,
+        codes: bool = False,
+        owner: str = "vllm",
+        most: int = 20,
+        names: tuple[str, ...] = ("m",),
+    ):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.model, self.form, self.ids, self.owner, self.most, self.names = model, form, ids, owner, most, names
+        self.model, self.form, self.ids, self.codes, self.owner, self.most, self.names = model, form, ids, codes, owner, most, names
         self.tricks: list[Trick] = []
         self.spoil: Callable[[dict[str, Any]], Any] = lambda answer: answer
         self.requests: list[tuple[str, dict[str, Any], dict[str, str]]] = []
@@ -55,8 +66,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.path == "/v1/models":
             self.send({"data": [{"id": name, "owned_by": fake.owner} for name in fake.names]})
-        elif self.path == "/tokenize" and fake.ids:
+        elif self.path == "/tokenize" and (fake.ids or fake.codes):
             self.send({"tokens": fake.model.vocabulary.encode(body["content"])})
+        elif self.path == "/detokenize" and fake.codes:
+            self.send({"prompt": b"".join(map(self.bytes_of, body["tokens"])).decode("utf-8", "replace")})
         elif self.path == "/v1/completions" and (body.get("logprobs") or 0) > fake.most:
             self.send({"error": {"message": f"logprobs must be at most {fake.most}"}}, 400)
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
@@ -94,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
             order = np.argsort(-log_probs, kind="stable")
             order = order[log_probs[order] > -np.inf]
             drawn = int(order[0])
-            steps.append({**self.entry(drawn, log_probs), "top_logprobs": [self.entry(int(i), log_probs) for i in order[:shown]]})
+            codes = self.server.codes and bool(body.get("return_tokens_as_token_ids"))
+            steps.append({**self.entry(drawn, log_probs, codes), "top_logprobs": [self.entry(int(i), log_probs, codes) for i in order[:shown]]})
             ids.append(drawn)
             if drawn in vocabulary.ends:
                 reason = "stop"
@@ -106,9 +120,12 @@ class Handler(BaseHTTPRequestHandler):
         choice |= {"message": {"role": "assistant", "content": said}} if chat else {"text": said}
         return {"id": "x", "choices": [choice], "usage": usage}
 
-    def entry(self, token: int, log_probs: Any) -> dict[str, Any]:
+    def bytes_of(self, token: int) -> bytes:
         vocabulary = self.server.model.vocabulary
-        raw = vocabulary.names[token].encode() if token in vocabulary.names else vocabulary.tokens[token]
+        return vocabulary.names[token].encode() if token in vocabulary.names else vocabulary.tokens[token]
+
+    def entry(self, token: int, log_probs: Any, codes: bool) -> dict[str, Any]:
+        raw = f"token_id:{token}".encode() if codes else self.bytes_of(token)
         found = {"token": raw.decode("utf-8", "replace"), "logprob": float(log_probs[token])}
         return {**found, "bytes": list(raw), **({"id": token} if self.server.ids else {})}
 

@@ -21,6 +21,7 @@ from ulam.adapters.load import load
 from ulam.adapters.server import Server
 from ulam.core.errors import Inexact, ModelError, NeedsTokenizer, ServerError, UlamError, Unsupported, UsageError
 from ulam.decode import Engine
+from ulam.decode.recipe_model import RecipeModel
 from ulam.models import alphabet, ensemble
 from ulam.models.table import Markov
 
@@ -120,6 +121,54 @@ def test_a_penalty_of_the_prompt_needs_its_tokens() -> None:
         ulam.sample(here(fake), "ab", recipe, max_tokens=6, seed=3)
 
 
+def halves() -> Markov:
+    """Tokens that are halves of characters, which look the same as text, and an end."""
+    vocabulary = ulam.Vocabulary([b"\xe2\x82", b"\xac", b"\xc3", b"\xa9", b"x", b""], ends=[5], names={5: "~"}, encode=lambda text: [4] * len(text))
+    return Markov(0, {(): (0.3, 0.25, 0.12, 0.13, 0.15, 0.05)}, vocabulary, name="halves")
+
+
+@pytest.mark.parametrize("recipe", ["top_k=4", "top_p=0.6", 'ban_tokens=["x"] top_k=3', "ban_tokens=[end, 1] top_k=3"])
+def test_codes_of_tokens_are_told_apart_and_spelled_as_they_come(recipe: str) -> None:
+    model = halves()
+    want = ulam.sample(model, "x", recipe, n=6, max_tokens=12, seed=3, stop="€x")
+    with serving(model, codes=True) as fake:
+        got = ulam.sample(here(fake, shown=5), "x", recipe, n=6, max_tokens=12, seed=3, stop="€x")
+    for one, other in zip(got, want, strict=True):
+        assert (one.tokens, one.text, one.finish_reason, one.stopped_by) == (other.tokens, other.text, other.finish_reason, other.stopped_by)
+        assert one.error is None
+
+
+def test_a_text_that_names_several_tokens_hides_some() -> None:
+    """The server drew x, which is not among the two most likely ones; of these one is hidden behind the other, and may be the first."""
+    with serving(table()) as fake:
+        fake.spoil = spoiled(text="x", logprobs=legacy(["x"], [-3.0], [{"\ufffd": -1.2, "x": -3.0}]))
+        with pytest.raises(Inexact, match="greedy cuts among tokens that this server does not show: it shows 2") as error:
+            ulam.sample(here(fake, shown=2), "a", "greedy", max_tokens=1)
+        asked = [body.get("seed") for path, body, _ in fake.requests if path == "/v1/completions"]
+    assert error.value.fix == 'draws="server"'
+    assert asked == [None, 1, 2, 3]  # another draw may be one of the two, and then it is plain
+
+
+def test_a_text_without_bytes_is_not_the_end() -> None:
+    with serving(table()) as fake:
+        fake.spoil = spoiled(text="", logprobs=legacy(["b"], [-2.0], [{"": -0.2, "b": -2.0, "c": -4.0}]))
+        got = ulam.sample(here(fake, shown=3), "a", "top_k=1", max_tokens=3)
+    assert got[0].finish_reason == "error"
+    assert "without its bytes" in str(got[0].error)
+
+
+def test_a_server_that_ends_without_showing_a_row_is_asked_again() -> None:
+    want = ulam.sample(table(), "a", "top_k=2", max_tokens=1, seed=1)
+    ended = spoiled(text="", finish_reason="stop", logprobs=legacy([], [], []))
+    with serving(table(), owner="openai") as fake:
+        count = iter(range(9))
+        fake.spoil = lambda answer: ended(answer) if next(count) < 2 else answer
+        assert ulam.sample(here(fake), "a", "top_k=2", max_tokens=1, seed=1)[0].text == want[0].text
+        fake.spoil = ended
+        with pytest.raises(ServerError, match="ends the text here and does not show what it drew from"):
+            ulam.sample(here(fake), "a", "top_k=2", max_tokens=1, seed=1)
+
+
 def test_a_prompt_is_asked_for_once_and_its_samples_are_apart() -> None:
     with serving(table()) as fake:
         ulam.sample(here(fake), "a", "top_k=3", n=5, max_tokens=1, seed=1)
@@ -212,9 +261,29 @@ def test_log_probs_that_nobody_documents_are_not_shown() -> None:
         got = ulam.sample(engine, "a", "temperature=0.5", max_tokens=2, seed=1)
         assert (got.meta["engine"], got.meta["logprobs_at"]) == ("openai", "unknown")
         assert math.isnan(got[0].model_log_prob)
-        plain = ulam.sample(engine, "a", max_tokens=2, seed=1)
-    assert plain.meta["logprobs_at"] == "model"
+        unsure = ulam.sample(engine, "a", max_tokens=2, seed=1)
+        plain = ulam.sample(load(fake.url, engine="openai"), "a", max_tokens=2, seed=1)
+    assert math.isnan(unsure[0].model_log_prob)
+    assert math.isnan(unsure[0].recipe_log_prob)
+    assert (unsure.meta["recognised"], unsure.meta["logprobs_at"]) == (False, "unknown")
+    assert (plain.meta["recognised"], plain.meta["logprobs_at"]) == (True, "model")
     assert plain[0].model_log_prob == plain[0].recipe_log_prob == pytest.approx(2 * math.log(0.34))
+
+
+def test_two_tokens_of_one_text_are_no_fault_of_the_server() -> None:
+    """As vLLM shows them: the drawn token, and then the most likely one under the same empty text."""
+    with serving(table()) as fake:
+        fake.spoil = spoiled(text="", logprobs=legacy([""], [-3.3], [{"": -1.8}]))
+        got = ulam.sample(load(fake.url), "a", "top_k=3", max_tokens=1, seed=1)
+    assert got[0].error is None
+    assert got[0].model_log_prob == -3.3
+
+
+@pytest.mark.parametrize(("engine", "fix"), [("openai", 'draws="here"'), (None, 'draws="here"; or engine=NAME, if the server is another one')])
+def test_what_the_engine_cannot_do_names_the_other_way(engine: str | None, fix: str) -> None:
+    with serving(table(), owner="me") as fake, pytest.raises(Inexact) as error:
+        ulam.sample(load(fake.url, engine=engine), "a", "top_k=5", max_tokens=2)
+    assert error.value.fix == fix
 
 
 def test_a_recipe_that_the_engine_cannot_do_is_refused_before_anything_is_sent() -> None:
@@ -263,6 +332,7 @@ def test_everything_but_sampling_says_what_it_needs() -> None:
         lambda: ulam.score(engine, "a"),
         lambda: ulam.law(engine, "top_k=2", "a", 2),
         lambda: ensemble([engine, table()]),
+        lambda: RecipeModel(engine, "top_k=2"),
     ):
         with pytest.raises(Unsupported, match="generates by itself and shows a part of its logits"):
             call()
@@ -363,7 +433,11 @@ ANSWERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a probability above 1": (spoiled(logprobs=legacy(["a"], [0.5], [{"a": 0.5}])), "a probability above 1"),
     "more than 1 together": (spoiled(logprobs=legacy(["a"], [-0.1], [{"a": -0.1, "b": -0.1}])), "probabilities that add to 1.81"),
     "the drawn one is missing": (spoiled(logprobs=legacy(["a"], [-0.1], [{"b": -3.0}])), "lists the most likely tokens without 'a'"),
-    "two log-probs of one token": (spoiled(logprobs=legacy(["a"], [-0.1], [{"a": -1.0}])), "gives the token 'a' two log-probs"),
+    "two tokens of one text and too much mass": (spoiled(logprobs=legacy(["a"], [-0.1], [{"a": -1.0}])), "probabilities that add to 1.27"),
+    "two log-probs of one token": (
+        spoiled(logprobs={"content": [{"token": "a", "logprob": -2.0, "top_logprobs": [{"token": "a", "logprob": -1.0}]}]}),
+        "gives the token 'a' two log-probs",
+    ),
     "one token twice": (
         spoiled(logprobs={"content": [{"token": "a", "logprob": -1.0, "top_logprobs": [{"token": "a", "logprob": -1.0}] * 2}]}),
         "lists the token 'a' twice",

@@ -66,7 +66,7 @@ def test_a_text_from_a_server(ulam: Ulam, fake: Fake) -> None:
     done = ulam("a", "temperature=0.5", "-m", fake.url, "--max-tokens", "3", "--seed", "7")
     assert (done.code, done.out) == (0, "aaa\n")
     assert "drawn by the server (vllm)" in done.stderr
-    assert "recipe not told" in done.stderr
+    assert "log-prob: model -3.24 nats (recipe: not told by the server)" in done.stderr
     data = json.loads(ulam("a", "temperature=0.5", "-m", fake.url, "--max-tokens", "3", "--seed", "7", "-n", "2", "--json").out)
     assert (data["draws"], data["logprobs_at"], data["prompt"], len(data["samples"])) == ("server", "model", {"text": "a", "tokens": 1}, 2)
 
@@ -86,6 +86,24 @@ def ulam_text(model: Markov) -> str:
     import ulam
 
     return ulam.sample(model, "a", "top_k=3", max_tokens=6, seed=7)[0].text
+
+
+def test_a_server_that_is_not_recognised_is_told_as_such(ulam: Ulam, fake: Fake) -> None:
+    fake.owner = "me"
+    assert "not recognised, taken for openai; if it is another one: --model-option engine=NAME" in ulam("models", fake.url).out.replace("\n", " ")
+    assert json.loads(ulam("models", fake.url, "--json").out)["models"][0]["recognised"] is False
+    done = ulam("a", "temperature=0.5", "-m", fake.url, "--max-tokens", "3")
+    assert "drawn by the server (not recognised, taken for openai)" in done.stderr
+    assert "log-prob: not told by the server" in done.stderr
+    assert "nats" not in done.stderr
+
+
+def test_what_mends_it_is_told_in_flags(ulam: Ulam, fake: Fake) -> None:
+    refused = ulam("a", "top_k=5", "-m", fake.url, "--model-option", "engine=openai")
+    assert "fix: --model-option draws=here\n" in refused.stderr
+    assert "or --model-option draws=server\n" in ulam("a", "temperature=0.5", "-m", fake.url, *HERE).stderr
+    row = ulam("a", "ban_tokens=[1] top_k=2", "-m", fake.url, "--model-option", "draws=here", "--model-option", "chat=true")
+    assert (row.code, "fix: --model-option chat=False, or --model-option draws=server\n" in row.stderr) == (3, True)
 
 
 @pytest.mark.parametrize(

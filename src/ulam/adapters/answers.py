@@ -2,6 +2,9 @@
 
 Two shapes are read: `logprobs` of completions (`tokens`, `token_logprobs`, `top_logprobs`, a list each), and of chat (`content`, an
 entry a token), which some servers use for both, with an `id` in every entry.
+
+In the first shape the tokens of a list are the keys of an object, so of two tokens with one text (halves of characters, or "the" with and
+without the blank that a tokenizer leaves out) one stands there and the other is hidden. `Step.hides` says where that may be.
 """
 
 from __future__ import annotations
@@ -25,12 +28,15 @@ IMPOSSIBLE = -9000.0
 HALF = re.compile(r"bytes:((?:\\x[0-9a-fA-F]{2})+)")
 """How completions write a token that is no whole character."""
 
+CODE = re.compile(r"token_id:(\d{1,9})")
+"""How vLLM writes a token that it was asked to tell by its id."""
+
 
 @dataclass(frozen=True)
 class Entry:
     """A token as a server shows it.
 
-    raw    its bytes; None where the server shows a broken character and not its bytes
+    raw    its bytes; None where the server shows a broken character or nothing, and not its bytes
     token  its id, if the server tells it
     """
 
@@ -39,13 +45,26 @@ class Entry:
     token: int | None
     log_prob: float
 
+    @property
+    def is_code(self) -> bool:
+        """Whether the id stands in place of the text."""
+        return self.raw is None and self.token is not None
+
 
 @dataclass(frozen=True)
 class Step:
-    """The token that the server drew, and the most likely ones at its place, the drawn one among them if it was listed."""
+    """The token that the server drew, and the most likely ones at its place, the drawn one among them if it was listed.
+
+    named  whether `top` tells tokens apart by nothing but their texts
+    """
 
     drawn: Entry
     top: tuple[Entry, ...]
+    named: bool = False
+
+    def hides(self, asked: int) -> bool:
+        """Whether one of the `asked` most likely tokens may not be listed. The drawn one, if it is none of them, comes on top of them."""
+        return len(self.top) < asked or (self.named and len(self.top) == asked and self.drawn.log_prob <= min(each.log_prob for each in self.top))
 
 
 @dataclass(frozen=True)
@@ -76,11 +95,12 @@ class Answer:
 class Reader:
     """Reads answers. `error` makes the `ServerError` that says whose answer it was.
 
-    ids  whether the server tells the ids of tokens; None before the first. One that does so now and then cannot be followed
+    coded  whether the server was asked to write ids in place of texts
+    ids    whether the server tells the ids of tokens; None before the first. One that does so now and then cannot be followed
     """
 
-    def __init__(self, error: Callable[[str], ServerError]):
-        self.error = error
+    def __init__(self, error: Callable[[str], ServerError], coded: bool = False):
+        self.error, self.coded = error, coded
         self.ids: bool | None = None
 
     def answer(self, found: Mapping[str, Any]) -> Answer:
@@ -127,7 +147,7 @@ class Reader:
         drawn = self.entry(token, value)
         if top is not None and not isinstance(top, dict):
             raise self.error("answers top log-probs that are no object")
-        return self.checked(drawn, [self.entry(*each) for each in (top or {}).items()])
+        return self.checked(drawn, [self.entry(*each) for each in (top or {}).items()], named=drawn.token is None)
 
     def entry_step(self, found: Any) -> Step:
         drawn = self.full_entry(found)
@@ -149,31 +169,34 @@ class Reader:
         log_prob = -math.inf if value is None or value < IMPOSSIBLE else float(value)
         if not log_prob <= SLACK:
             raise self.error(f"answers a log-prob of {log_prob:g}, which is a probability above 1")
-        found = Entry(text, bytes_of(text, raw), count_of(token), min(log_prob, 0.0))
+        code = CODE.fullmatch(text) if self.coded else None
+        known = (None, int(code[1])) if code else (bytes_of(text, raw), count_of(token))
+        found = Entry(text, *known, min(log_prob, 0.0))
         if self.ids is not None and self.ids != (found.token is not None):
             raise self.error("tells the ids of some tokens and not of others")
         self.ids = found.token is not None
         return found
 
-    def checked(self, drawn: Entry, top: list[Entry]) -> Step:
+    def checked(self, drawn: Entry, top: list[Entry], named: bool = False) -> Step:
         """A step whose list can be: every token once, no more than 1 together, and the drawn one in it or less likely than all of it."""
         if not top:
             return Step(drawn, ())
         seen: dict[Any, Entry] = {}
         for each in top:
             key = name_of(each)
-            if key in seen and each.raw is not None:
+            if key in seen and (each.raw is not None or each.token is not None):
                 raise self.error(f"lists the token {each.text!r} twice")
             seen[key] = each
-        total = math.fsum(math.exp(each.log_prob) for each in top)
+        listed = seen.get(name_of(drawn))
+        two = listed is not None and not math.isclose(listed.log_prob, drawn.log_prob, abs_tol=SLACK) and drawn.log_prob > -math.inf
+        if listed is not None and two and not named and (drawn.raw is not None or drawn.token is not None):
+            raise self.error(f"gives the token {drawn.text!r} two log-probs, {drawn.log_prob:g} and {listed.log_prob:g}")
+        total = math.fsum(math.exp(each.log_prob) for each in (*top, *([drawn] if two else [])))
         if total > 1 + SLACK:
             raise self.error(f"answers probabilities that add to {total:.4g}, which is more than 1")
-        listed = seen.get(name_of(drawn))
-        if listed is not None and not math.isclose(listed.log_prob, drawn.log_prob, abs_tol=SLACK) and drawn.log_prob > -math.inf:
-            raise self.error(f"gives the token {drawn.text!r} two log-probs, {drawn.log_prob:g} and {listed.log_prob:g}")
         if listed is None and drawn.log_prob > min(each.log_prob for each in top) + SLACK:
             raise self.error(f"lists the most likely tokens without {drawn.text!r}, which is more likely than the last of them")
-        return Step(drawn, tuple(top))
+        return Step(drawn, tuple(top), named)
 
 
 def name_of(entry: Entry) -> Any:
@@ -196,4 +219,4 @@ def bytes_of(text: str, raw: Any) -> bytes | None:
             pass
     if half := HALF.fullmatch(text):
         return bytes.fromhex(half[1].replace("\\x", ""))
-    return None if "\ufffd" in text else text.encode("utf-8", "surrogatepass")
+    return None if not text or "\ufffd" in text else text.encode("utf-8", "surrogatepass")

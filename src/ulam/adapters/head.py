@@ -38,6 +38,11 @@ ROUNDING = 2.0**-45
 
 CHOOSERS = ("categorical", "greedy", "gumbel_max")
 PENALTIES = ("frequency_penalty", "presence_penalty")
+GREEDY = ("greedy", "temperature")
+"""What leaves one token; no other temperature cuts."""
+
+FIRST = "a cut first, such as top_k=20 or min_p=0.1"
+NARROWER = "a cut that keeps less"
 SETS = ("logit_bias", "ban_tokens", "allow_tokens")
 
 
@@ -120,17 +125,20 @@ def log(x: float) -> float:
     return math.log(x) if x > 0 else -math.inf
 
 
-def refusal(stage: Stage | Recipe, why: str) -> Inexact:
+def refusal(stage: Stage | Recipe, why: str, fix: str = "") -> Inexact:
+    """`fix` is what helps besides having the server draw."""
     name = stage.name if isinstance(stage, Stage) else str(stage) if stage.transforms else "the model as it is"
-    return Inexact(f"{name} {why}", fix='a cut first, such as top_k=20 or min_p=0.1; or draws="server"')
+    return Inexact(f"{name} {why}", fix=f'{fix}; or draws="server"' if fix else 'draws="server"')
 
 
 def undecided(stage: Stage, row: Row) -> Inexact:
-    return refusal(stage, f"cuts among tokens that this server does not show: it shows {int(np.isfinite(row.z).sum())}")
+    count = int(np.isfinite(row.z).sum())
+    return refusal(stage, f"cuts among tokens that this server does not show: it shows {count}", "" if stage.name in (*GREEDY, "top_k") else NARROWER)
 
 
 def needs_all(stage: Stage, shown: int) -> Inexact:
-    return refusal(stage, f"needs the whole row, and this server shows {shown} tokens of it")
+    fix = FIRST if isinstance(stage, Transform) else ", ".join(CHOOSERS)
+    return refusal(stage, f"needs the whole row, and this server shows {shown} tokens of it", fix)
 
 
 def check(recipe: Recipe, shown: int, prompt: bool) -> None:
@@ -147,7 +155,7 @@ def check(recipe: Recipe, shown: int, prompt: bool) -> None:
             raise needs_all(stage, shown)
         first = next(iter(vars(stage).values()), None)
         if stage.name == "top_k" and not cut and isinstance(first, int) and first > shown:
-            raise refusal(stage, f"keeps {first} tokens, and this server shows {shown}")
+            raise refusal(stage, f"keeps {first} tokens, and this server shows {shown}", f"top_k={shown}")
         cut = cut or stage.name in CUTS or (stage.name == "temperature" and (stage.scheduled != () or first == 0))
     if recipe.chooser.name not in CHOOSERS:
         raise needs_all(recipe.chooser, shown)
@@ -198,7 +206,7 @@ def cut(head: Head, recipe: Recipe, look: Look) -> tuple[NDArray[np.float64], Re
     """Logits [W] and a recipe that have the law of `recipe` exactly. Raises `Inexact` if what is shown does not decide it."""
     row, rest = walk(head, recipe, look)
     if not row.whole:
-        raise refusal(recipe, f"leaves tokens that this server does not show, of mass {head.missing:.3g} under the model")
+        raise refusal(recipe, f"leaves tokens that this server does not show, of mass {head.missing:.3g} under the model", FIRST)
     return row.z[0], Recipe([*rest, recipe.chooser])
 
 
@@ -280,7 +288,7 @@ def top_k(row: Row, stage: Any, look: Look, unseen: Sequence[float]) -> Row:
     k = int(number(stage.k))
     ranked = np.sort(row.z[0][np.isfinite(row.z[0])])[::-1]
     if k > len(ranked):
-        raise refusal(stage, f"keeps {k} tokens, and this server shows {len(ranked)} that are possible")
+        raise refusal(stage, f"keeps {k} tokens, and this server shows {len(ranked)} that are possible", NARROWER)
     if not ranked[k - 1] >= row.cap:
         raise undecided(stage, row)
     return row.cut(stage(row.z))
@@ -294,7 +302,7 @@ def top_p(row: Row, stage: Any, look: Look, unseen: Sequence[float]) -> Row:
     certain = int((ranked >= row.cap).sum())
     if counts[1] > certain:
         held = float(mass[certain - 1]) / totals[1] if certain else 0.0
-        raise refusal(stage, f"needs tokens of mass {p:.6g}, and those that this server shows may hold {held:.3g}")
+        raise refusal(stage, f"needs tokens of mass {p:.6g}, and those that this server shows may hold {held:.3g}", NARROWER)
     if counts[0] != counts[1]:
         raise undecided(stage, row)
     return row.cut(np.where(upper_set(row.z, np.array([[counts[0]]])), row.z, -np.inf))

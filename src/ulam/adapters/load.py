@@ -18,7 +18,7 @@ from ..models.protocol import LanguageModel
 SCHEMES = ("http://", "https://")
 OFFLINE = "ULAM_OFFLINE"
 
-ENGINES = {"remote": ("remote", "open_remote", "remote"), "vllm": ("vllm_engine", "open_engine", "vllm")}
+ENGINES = {"remote": ("open_remote", "open_remote", "remote"), "vllm": ("vllm_engine", "open_engine", "vllm")}
 """Backends that generate by themselves: the file of this folder, what opens them, and the extra that they need."""
 
 

@@ -14,17 +14,16 @@ it is; elsewhere they are not shown at all, and `logprobs_at` says "unknown".
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.context import History
-from ..core.errors import Inexact, ModelError, NeedsTokenizer, ServerError, UlamError, Unsupported, UsageError, did_you_mean
+from ..core.errors import Inexact, NeedsTokenizer, ServerError, UlamError, Unsupported
 from ..core.noise import Address, PhiloxNoise
 from ..core.parameter import Item
-from ..core.values import Word, print_value
+from ..core.values import Word
 from ..decode.engine import EngineRun, Whole
 from ..decode.loop import Event, Row
 from ..decode.request import Prompt
@@ -35,31 +34,28 @@ from .answers import Answer, Entry, Reader, Step, name_of
 from .head import Head, Look, check, cut
 from .seen import Seen
 from .server import Server
-
-OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp", "library": "ollama"}
-"""What `owned_by` in the list of models says of the engine."""
+from .speller import Following, Speller
 
 AT_MODEL = ("vllm", "llama.cpp")
 """Engines whose log-probabilities are those of the model, before any stage, unless they were started or asked otherwise."""
 
-ENDS = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<eos>", "<end_of_turn>", "<|return|>")
-"""How tokens that end a text are written."""
-
-SHOWN = 20
 FEWER = 5
-"""Most likely tokens that are asked for; and where a server refuses so many."""
+"""Most likely tokens that are asked for where a server refuses more."""
 
-LISTED = 10
+LOOKS = 4
+"""How often a row is asked for whose list may hide one of its tokens, or that the server ends without showing it."""
 
 
 class Remote:
     """A model on a server; see `open_remote`."""
 
-    def __init__(self, server: Server, model: str, engine: str, *, draws: str, chat: bool, shown: int, ends: Sequence[str]):
-        self.server, self.model, self.dialect = server, model, find(engine)
+    def __init__(self, server: Server, model: str, engine: str | None, *, draws: str, chat: bool, shown: int, ends: Sequence[str]):
+        """`engine` is None for one that is not recognised; it is taken for `openai`, and what it tells is not taken for the model's."""
+        self.server, self.model, self.dialect, self.recognised = server, model, find(engine or "openai"), engine is not None
         self.draws, self.chat, self.shown, self.ends = draws, chat, shown, tuple(ends)
         self.vocabulary = Seen()
-        self.reader = Reader(server.error)
+        self.speller = Speller(server, model) if engine == "vllm" and draws == "here" else None
+        self.reader = Reader(server.error, coded=self.speller is not None)
         self.tells = True
         """Whether the server tells log-probabilities."""
         self.tokenizes = True
@@ -94,7 +90,8 @@ class Remote:
         """A run; arguments as `ulam.stream`. Raises `Inexact` for a recipe that cannot be done exactly; what depends on a row comes with the events."""
         here = self.draws == "here"
         self.server.interrupted = False
-        where = {"engine": self.dialect.name, "draws": self.draws, "server": self.server.url}
+        where = {"engine": self.dialect.name, "recognised": self.recognised, "draws": self.draws, "server": self.server.url}
+        taken = self.dialect.name if self.recognised else f"not recognised, taken for {self.dialect.name}"
         run = EngineRun(
             self,
             self.draw_here if here else self.ask_for_texts,
@@ -106,7 +103,7 @@ class Remote:
             stop=stop,
             sequence=sequence,
             facts={**where, "logprobs_at": "model" if here else "unknown", "replay": "with the same rows of the server" if here else "the server's affair"},
-            told=[f"drawn here, from the {self.shown} most likely tokens" if here else f"drawn by the server ({self.dialect.name})"],
+            told=[f"drawn here, from the {self.shown} most likely tokens of the server ({taken})" if here else f"drawn by the server ({taken})"],
             interrupt=self.server.interrupt,
         )
         recipes = dict.fromkeys(row.recipe for row in run.rows)
@@ -114,7 +111,7 @@ class Remote:
             if here:
                 check(each, self.shown, prompt=True)
             else:
-                each.to(self.dialect.name)
+                self.written(each)
         if not here and all(self.at_model(each) for each in recipes):
             run.facts["logprobs_at"] = "model"
         return run
@@ -123,14 +120,22 @@ class Remote:
 
     def at_model(self, recipe: Recipe) -> bool:
         """Whether what the server tells under this recipe is the model's."""
-        return self.dialect.name in AT_MODEL or plain(recipe)
+        return self.recognised and (self.dialect.name in AT_MODEL or plain(recipe))
+
+    def written(self, recipe: Recipe) -> dict[str, Any]:
+        """The recipe in the server's parameters. Raises `Inexact`."""
+        try:
+            return dict(recipe.to(self.dialect.name).parameters)
+        except Inexact as error:
+            error.fix = 'draws="here"' if self.recognised else 'draws="here"; or engine=NAME, if the server is another one'
+            raise
 
     def ask_for_texts(self, run: EngineRun) -> Iterator[Event]:
         noise = PhiloxNoise(run.seed or 0)
         for row in run.rows:
             if run.cancelled:
                 return
-            body: dict[str, Any] = {**self.beginning(row), "max_tokens": run.max_tokens, **row.recipe.to(self.dialect.name).parameters}
+            body: dict[str, Any] = {**self.beginning(row), "max_tokens": run.max_tokens, **self.written(row.recipe)}
             if run.stop:
                 body["stop"] = list(run.stop)
             if "seed" in self.dialect.rest:
@@ -165,7 +170,7 @@ class Remote:
         told = np.array([step.drawn.log_prob for step in choice.steps])
         unknown = np.full(len(tokens), np.nan)
         model = told if self.at_model(row.recipe) else unknown
-        return Whole(choice.text, reason, stopped_by, tokens, model, told if plain(row.recipe) else unknown, len(tokens), error)
+        return Whole(choice.text, reason, stopped_by, tokens, model, told if self.recognised and plain(row.recipe) else unknown, len(tokens), error)
 
     def reason(self, said: str | None) -> tuple[FinishReason, UlamError | None]:
         if said == "length":
@@ -180,11 +185,19 @@ class Remote:
         first: dict[tuple[str, tuple[int, ...]], tuple[Step, Row]] = {}
         begun = False
         for row in run.rows:
+            text: Following | None = None
             while row.index not in run.finished and not run.cancelled:
                 try:
                     step = self.step_after(row) if row.tokens else self.first_step(row, first)
                     entries, head = self.head(step)
                     token, model, recipe = self.draw(row, entries, head, run.seed or 0)
+                    entry = self.spelled(entries[token])
+                    end = self.is_end(entry)
+                    number = self.vocabulary.add(entry, end)
+                    raw = self.vocabulary.tokens[number]
+                    if self.speller is not None and entries[token].is_code and not end:
+                        text = text or Following(self.speller, row.history.prompt)
+                        raw = text.add(number, last=len(row.tokens) + 1 == run.max_tokens)
                 except Inexact as error:
                     if not begun:
                         raise
@@ -197,17 +210,14 @@ class Remote:
                     yield row.finish(failing(error), error=error)
                     break
                 begun = True
-                entry = entries[token]
-                end = self.is_end(entry)
-                number = self.vocabulary.add(entry, end)
-                yield row.add(number, model, recipe, self.vocabulary.tokens[number])
+                yield row.add(number, model, recipe, raw)
                 if end:
                     yield row.finish("stop", self.vocabulary.names[number])
                 elif row.stream.stopped_by is not None:
                     yield row.finish("stop")
                 elif len(row.tokens) == run.max_tokens:
                     yield row.finish("length")
-                elif entry.raw is None:
+                elif entry.raw is None and not row.history.prompt:
                     yield row.finish("error", error=self.server.error(f"shows the token {entry.text!r} without its bytes, so the text cannot go on"))
                 else:
                     continue
@@ -230,8 +240,11 @@ class Remote:
         if self.chat:
             raise Unsupported("an answer of the chat endpoint cannot be continued token by token", fix='chat=False, or draws="server"')
         neutral = export(self.dialect, Recipe()).parameters
+        looks = 0
         while True:
             body = {"model": self.model, "prompt": self.so_far(row), "max_tokens": 1, **neutral, "logprobs": self.shown}
+            body |= {"return_tokens_as_token_ids": True} if self.speller is not None else {}
+            body |= {"seed": looks} if looks and "seed" in self.dialect.rest else {}
             try:
                 answer = self.reader.answer(self.server.post("/completions", body))
             except ServerError as error:
@@ -239,7 +252,12 @@ class Remote:
                     raise
                 self.shown = FEWER
                 continue
-            steps = answer.choice.steps
+            steps, looks = answer.choice.steps, looks + 1
+            unclear = steps == () or (steps and len(steps[0].top) == self.shown and steps[0].hides(self.shown))
+            if unclear and looks < LOOKS:
+                continue
+            if steps == ():
+                raise self.server.error("ends the text here and does not show what it drew from", fix='draws="server"')
             if not steps or not steps[0].top:
                 raise self.server.error("shows no log-probs, without which nothing can be drawn here")
             if row.history.prompt and not self.reader.ids:
@@ -281,11 +299,11 @@ class Remote:
         if all(name_of(entry) != name_of(step.drawn) for entry in shown):
             shown.append(step.drawn)
         shown.sort(key=place)
-        return shown, Head.of([entry.log_prob for entry in shown], self.shown)
+        return shown, Head.of([entry.log_prob for entry in shown], len(shown) + 1 if step.hides(self.shown) else self.shown)
 
     def draw(self, row: Row, entries: list[Entry], head: Head, seed: int) -> tuple[int, float, float]:
         """The column of the drawn token, and its log-probabilities under the model and under the recipe."""
-        columns = {self.vocabulary.add(entry, self.is_end(entry)): at for at, entry in enumerate(entries)}
+        columns = {self.number(entry): at for at, entry in enumerate(entries)}
         for token in (*row.history.prompt, *row.tokens):
             columns.setdefault(token, len(columns))
         history = History([columns[token] for token in row.history.prompt], [columns[token] for token in row.tokens])
@@ -300,11 +318,20 @@ class Remote:
         choice = rest.choose(z, seed, row.sequence, len(row.tokens), history.prompt, history.generated)
         return choice.token, float(head.log_probs[choice.token]), choice.recipe_log_prob
 
+    def number(self, entry: Entry) -> int:
+        return entry.token if entry.token is not None and entry.is_code else self.vocabulary.add(entry, self.is_end(entry))
+
+    def spelled(self, entry: Entry) -> Entry:
+        return self.speller.spelled(entry) if self.speller is not None and entry.is_code else entry
+
     def means(self, item: Item, entry: Entry) -> bool:
         """Whether a token of a recipe is this one."""
+        if isinstance(item, int):
+            return entry.token == item
+        entry = self.spelled(entry)
         if isinstance(item, Word):
             return item.name == "end" and self.is_end(entry)
-        return entry.token == item if isinstance(item, int) else item in (entry.text, entry.raw and entry.raw.decode("utf-8", "replace"))
+        return item in (entry.text, entry.raw and entry.raw.decode("utf-8", "replace"))
 
 
 def plain(recipe: Recipe) -> bool:
@@ -319,61 +346,3 @@ def place(entry: Entry) -> tuple[int, bytes]:
 
 def about_log_probs(error: ServerError) -> bool:
     return error.status in (400, 422) and "logprob" in error.what.lower()
-
-
-def open_remote(
-    url: str,
-    *,
-    model: str | None = None,
-    engine: str | None = None,
-    draws: str = "server",
-    chat: bool = False,
-    shown: int = SHOWN,
-    ends: Sequence[str] = ENDS,
-    api_key: str | None = None,
-    timeout: float = 120.0,
-) -> Remote:
-    """A model on an OpenAI-compatible server.
-
-    url      `http://host:port/v1`
-    model    its name there; may be left out where there is only one
-    engine   what serves it, a dialect (`vllm`, `sglang`, `llama.cpp`, `openai`, ...); recognised by the list of models, else `openai`
-    draws    `server`, or `here` (see above)
-    chat     use the chat endpoint: the prompt is the user's message
-    shown    how many tokens the server is asked to show, for `here` (20; 5 where it refuses)
-    ends     how the tokens that end a text are written
-    api_key  else $ULAM_API_KEY; it stands in no message
-    timeout  seconds for an answer
-
-    Raises `ModelError` for a server that cannot be reached or has no such model, `UsageError` for what cannot be meant.
-    """
-    if draws not in ("server", "here"):
-        raise UsageError(f'draws={draws!r}: the draws are made by the "server" or "here"', fix='draws="here"')
-    if isinstance(shown, bool) or not isinstance(shown, int) or shown < 1:
-        raise UsageError(f"shown={shown!r} is not a number of tokens", fix="shown=20")
-    if engine is not None:
-        find(engine)
-    server = Server(url, key=api_key or os.environ.get("ULAM_API_KEY") or None, timeout=timeout)
-    try:
-        listed = models_of(server)
-    except ServerError as error:
-        if model is None or error.status not in (404, 405):
-            raise ModelError(error.what, fix=error.fix) from None
-        listed = {}
-    if model is None and len(listed) == 1:
-        model = next(iter(listed))
-    if model is None or (listed and model not in listed):
-        names = [*listed][:LISTED]
-        more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-        what = f"{server.url} has {'several models' if model is None else f'no model {print_value(model)}'}: {', '.join(map(print_value, names))}{more}"
-        near = did_you_mean(model, listed) if model is not None else ""
-        raise ModelError(what + near if names else f"{server.url} lists no model", fix=f"model={print_value(names[0])}" if names else "model=, its name there")
-    return Remote(server, model, engine or OWNERS.get(listed.get(model, ""), "openai"), draws=draws, chat=chat, shown=shown, ends=ends)
-
-
-def models_of(server: Server) -> dict[str, str]:
-    """What the server lists: names, and who is said to own them."""
-    data = server.get("/models").get("data")
-    if not isinstance(data, list):
-        raise server.error("lists no models where an OpenAI-compatible server does", fix="the URL of the API, which mostly ends in /v1")
-    return {str(each["id"]): str(each.get("owned_by") or "") for each in data if isinstance(each, dict) and each.get("id")}

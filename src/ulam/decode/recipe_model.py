@@ -17,7 +17,7 @@ from ..core.arrays import Array, keep, like, log_softmax, namespace, row_max, ro
 from ..core.context import Context, History
 from ..core.errors import NoGlobalForm, UsageError
 from ..methods import claims_of
-from ..models.protocol import LanguageModel, State, TokenIds
+from ..models.protocol import LanguageModel, State, TokenIds, refuse_engine
 from ..models.state import OnceState
 from ..models.table import digest
 from ..recipe import Recipe
@@ -46,6 +46,7 @@ class RecipeModel:
     """
 
     def __init__(self, model: LanguageModel, recipe: str | Recipe):
+        refuse_engine(model)
         self.model, self.recipe = model, Recipe(recipe)
         self.bound = self.recipe.bind(model.vocabulary)
         self.carries = bool(self.bound.init())

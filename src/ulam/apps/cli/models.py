@@ -15,6 +15,7 @@ from ...recipe.dialects import find
 from ...render.columns import columns
 from ...render.terminal import is_terminal, width
 from .flags import BackendFlag, OfflineFlag, OptionsFlag, model_options
+from .words import as_flags
 
 Entry = dict[str, Any]
 
@@ -61,10 +62,18 @@ def described(spec: str, backend: str, options: list[str], offline: bool) -> Ent
     try:
         engine = load(spec, **given)
     except UlamError as error:
-        error.fix = error.fix.replace("model=", "--model-option model=", 1) if error.fix and error.fix.startswith("model=") else error.fix
+        error.fix = as_flags(error.fix or "") or None
         raise
     capabilities = sorted(engine.capabilities)
-    facts = {"name": engine.name, "backend": "remote", "kind": "engine", "engine": engine.dialect.name, "vocabulary": None, "context": None}
+    facts = {
+        "name": engine.name,
+        "backend": "remote",
+        "kind": "engine",
+        "engine": engine.dialect.name,
+        "recognised": engine.recognised,
+        "vocabulary": None,
+        "context": None,
+    }
     return {"spec": spec, **facts, "capabilities": capabilities, "extra": "remote", "installed": True, "proposed": {}, "recipe": None}
 
 
@@ -106,10 +115,13 @@ def row(found: Entry) -> tuple[str, ...]:
 def page(found: Entry) -> list[tuple[str, str]]:
     """Everything about one model, a line each."""
     unknown = "known once it is loaded"
-    rows = [(found["name"], found["kind"] if found["kind"] == "model" else f"a server of {found['engine']}: draws by itself, shows a part of its logits")]
+    rows = [(found["name"], "model" if found["kind"] == "model" else "a server: draws by itself, shows a part of its logits")]
     needs = f", needs the extra {found['extra']}{'' if found['installed'] else ', which is not installed'}" if found["extra"] else ""
     rows += [("backend", found["backend"] + needs)]
-    if found["kind"] == "model":
+    if found["kind"] == "engine":
+        unsure = "not recognised, taken for {}; if it is another one: --model-option engine=NAME"
+        rows += [("engine", found["engine"] if found["recognised"] else unsure.format(found["engine"]))]
+    else:
         rows += [("vocabulary", unknown if found["vocabulary"] is None else f"{found['vocabulary']} tokens")]
         limit = "no limit" if found["backend"] == "table" else unknown
         rows += [("context", limit if found["context"] is None else f"{found['context']} tokens")]

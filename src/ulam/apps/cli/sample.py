@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ...adapters.load import load
-from ...core.errors import ModelError, UsageError
+from ...adapters.load import is_server, load
+from ...core.errors import ModelError, UlamError, UsageError
 from ...decode import stream as start
 from ...render.terminal import dim, is_terminal, visible
 from .flags import HiddenBackendFlag, HiddenOfflineFlag, HiddenOptionsFlag, ModelFlag, QuietFlag, RecipeFlag, model_options
@@ -22,6 +23,7 @@ from .running import draw
 from .summary import complaints, summary
 from .talk import say, silent
 from .typed import Typed
+from .words import as_flags
 
 MANY = 33  # more texts than anybody reads on a terminal: a slip for tokens
 SHOWN = 400  # characters of the prompt's end that stand before the text on a terminal
@@ -75,7 +77,7 @@ def sample(
         raise UsageError(f"{'-0' if null else '--stream or --no-stream'} is about text; --jsonl writes every event as it happens")
     if force and out is None:
         raise UsageError("--force replaces the file of -o, and there is none")
-    with opened(out, force) as target:
+    with opened(out, force) as target, as_typed(model):
         text, joined = read_text(typed.text, file, typed.from_input, note)
         if samples >= MANY and form == "text" and out is None:
             note(f"-n {samples} is {samples} samples; for {samples} tokens: --max-tokens {samples}")
@@ -92,7 +94,7 @@ def sample(
         if watched and not quiet and is_terminal(sys.stderr):
             say(dim(visible(shown(text))), end="" if samples == 1 else "\n")
         code = draw(run, writer, Progress(samples, wanted=not quiet and not (watched and streams), beside_text=watched))
-    for line in complaints(run):
+    for line in complaints(run, as_flags if is_server(model) else str):
         say(line)
     note(summary(run, given, joined, out))
     return code
@@ -107,6 +109,16 @@ def check(samples: int, max_tokens: int, seed: int | None, stop: Sequence[str]) 
         raise UsageError(f"--seed {seed} is outside 0 to 2^64 - 1", fix="--seed 7")
     if "" in stop:
         raise UsageError("an empty --stop would stop before the first token", fix="leave it out, or --max-tokens 0")
+
+
+@contextmanager
+def as_typed(model: str) -> Iterator[None]:
+    """Inside, an error of a server says what mends it in the words of the command."""
+    try:
+        yield
+    except UlamError as error:
+        error.fix = as_flags(error.fix or "") or None if is_server(model) else error.fix
+        raise
 
 
 def loaded_from(model: str, context: typer.Context) -> Any:

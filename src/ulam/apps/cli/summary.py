@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from ...core.errors import UlamError
@@ -19,12 +20,12 @@ from .recipes import Given
 MOST = 2  # errors that are told one by one
 
 
-def complaints(run: Run) -> list[str]:
-    """The errors of single samples: a line each of the first, how many more there are, and what mends the first."""
+def complaints(run: Run, spelled: Callable[[str], str] = str) -> list[str]:
+    """The errors of single samples: a line each of the first, how many more there are, and what mends the first, as it is spelled here."""
     failed = [(sample.index, sample.error) for sample in run.samples if sample.error]
     first = [f"error: sample {index + 1} of {run.n}: {told(error)}" for index, error in failed[:MOST]]
     more = [f"error: and {counted(len(failed) - MOST, 'more sample')}"] if len(failed) > MOST else []
-    return [*first, *more, *(f"  fix: {error.fix}" for _, error in failed[:1] if error.fix)]
+    return [*first, *more, *(f"  fix: {spelled(error.fix)}" for _, error in failed[:1] if error.fix)]
 
 
 def told(error: UlamError) -> str:
@@ -47,7 +48,7 @@ def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
     parts += [f"{first.recipe if first.recipe.stages else 'categorical, the model as it is'} ({first.recipe.id})"]
     parts += [f"neutral, left out: {' '.join(map(str, given.idle))}"] if given.idle else []
     if len(samples) == 1:
-        parts += [f"log-prob: model {told_number(first.model_log_prob)}, recipe {told_number(first.recipe_log_prob)} nats"]
+        parts += [log_probs(first)]
     parts += [endings(samples, run)]
     parts += [f"saved {out}"] if out is not None else []
     return receipt(parts, width(sys.stderr) if is_terminal(sys.stderr) else None)
@@ -58,8 +59,14 @@ def size(sample: Sample) -> int | None:
     return sample.size if isinstance(sample, Shown) else len(sample.tokens)
 
 
-def told_number(x: float) -> str:
-    return "not told" if x != x else number(x)
+def log_probs(sample: Sample) -> str:
+    """Both log-probabilities of a text; an engine need not tell them."""
+    model, recipe = sample.model_log_prob, sample.recipe_log_prob
+    if model != model and recipe != recipe:
+        return "log-prob: not told by the server"
+    known = [f"{name} {number(x)}" for name, x in (("model", model), ("recipe", recipe)) if x == x]
+    unknown = [f" ({name}: not told by the server)" for name, x in (("model", model), ("recipe", recipe)) if x != x]
+    return f"log-prob: {', '.join(known)} nats{''.join(unknown)}"
 
 
 def endings(samples: Samples, run: Run) -> str:
