@@ -23,7 +23,7 @@ from ...methods.transforms.dry import Dry
 from ...methods.transforms.dynamic_temperature import DynamicTemperature
 from ...methods.transforms.xtc import XTC
 from .dialect import Dialect, Layout, Slot, Values
-from .slots import NEEDS_IDS, biases, narrows, number, penalty, single_ids
+from .slots import NEEDS_IDS, biases, dry_by_ids, narrows, number, penalty, single_ids
 from .verdicts import Fit, Verdict, approximate, unsupported
 
 TOP_P = "it drops the token that crosses p, and takes smaller ones that still fit"
@@ -55,13 +55,8 @@ def read_dry(values: Values) -> Stage | None:
 
 
 def write_dry(stage: Dry) -> Fit:
-    breakers = single_ids(stage, "breakers")
-    if breakers is None:
-        return unsupported("its breakers are single tokens, by id: bind the recipe to a vocabulary first")
-    if stage.scope != "all":
-        return unsupported("it looks at prompt and continuation")
-    found = {"dry_multiplier": stage.multiplier, "dry_base": stage.base, "dry_allowed_length": stage.allowed_length}
-    return approximate({**found, "dry_range": 0 if stage.window == "all" else stage.window, "dry_sequence_breakers": breakers}, DRY)
+    found = dry_by_ids(stage)
+    return approximate(found.parameters, DRY) if found.parameters else found
 
 
 def read_mirostat(values: Values) -> Stage | None:

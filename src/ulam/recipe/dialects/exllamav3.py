@@ -27,7 +27,7 @@ from ...methods.constraints.ban_tokens import BanTokens
 from ...methods.transforms.dry import Dry
 from ...methods.transforms.xtc import XTC
 from .dialect import Dialect, Layout, Slot, Values
-from .slots import NEEDS_IDS, biases, narrows, number, penalty, single_ids
+from .slots import NEEDS_IDS, biases, dry_by_ids, narrows, number, penalty, single_ids
 from .verdicts import Fit, Verdict, approximate, unsupported
 
 EVERY = 10**8
@@ -46,16 +46,6 @@ def read_dry(values: Values) -> Stage | None:
         values.note("dry_sequence_breakers is not given: every token with one of . , ! ? < > [ ] ( ) { } newline, tab or quote breaks, and special ones")
         breakers = [*'.,!?<>[](){}\n\t"']
     return Dry(multiplier, values.number("dry_base"), values.whole("dry_allowed_length"), max(values.whole("dry_range"), 0) or "all", list(breakers))
-
-
-def write_dry(stage: Dry) -> Fit:
-    breakers = single_ids(stage, "breakers")
-    if breakers is None:
-        return unsupported("its breakers are single tokens, by id: bind the recipe to a vocabulary first")
-    if stage.scope != "all":
-        return unsupported("it looks at prompt and continuation")
-    found = {"dry_multiplier": stage.multiplier, "dry_base": stage.base, "dry_allowed_length": stage.allowed_length}
-    return Fit({**found, "dry_range": 0 if stage.window == "all" else stage.window, "dry_sequence_breakers": breakers})
 
 
 def read_adaptive(values: Values) -> Stage | None:
@@ -100,7 +90,7 @@ def counted(method: str, parameter: str, prefix: str = "", *, off: float, allowe
     return replace(plain, write=write)
 
 
-DRY = Slot("dry", {"dry_multiplier": 0.0}, read_dry, write_dry)
+DRY = Slot("dry", {"dry_multiplier": 0.0}, read_dry, dry_by_ids)
 HEAT, MIN_P, TOP_K = number("temperature", off=1.0), number("min_p", off=0.0), number("top_k", off=0)
 NUCLEUS = number("top_p", off=1.0, differs=TOP_P)
 BEFORE = (

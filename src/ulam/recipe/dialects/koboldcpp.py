@@ -34,7 +34,7 @@ from .commute import commute
 from .dialect import Dialect, Layout, Reading, Slot, Values
 from .export import first_alone
 from .llama_cpp import EVERY, ONE_HEAT, OVERFLOW, counted, read_one_heat, read_xtc, write_heat, write_xtc
-from .slots import biases, number, penalty
+from .slots import biases, dry_fields, number, penalty
 from .verdicts import Fit, Verdict, approximate, unsupported
 
 PREFILTER = 3000
@@ -71,13 +71,7 @@ def read_dry(values: Values) -> Stage | None:
 def write_dry(stage: Dry) -> Fit:
     if not all(isinstance(each, str) for each in stage.breakers):
         return unsupported("it wants breakers as texts")
-    found: dict[str, Any] = {
-        "dry_multiplier": stage.multiplier,
-        "dry_base": stage.base,
-        "dry_allowed_length": stage.allowed_length,
-        "dry_penalty_last_n": 0 if stage.window == "all" else stage.window,
-        "dry_sequence_breakers": list(stage.breakers),
-    }
+    found = dry_fields(stage, list(stage.breakers), "dry_penalty_last_n", 0)
     return approximate(found, "it punishes breakers too") if stage.breakers else Fit(found)
 
 

@@ -36,7 +36,7 @@ from ...methods.transforms.top_n_sigma import TopNSigma
 from ...methods.transforms.xtc import XTC
 from .dialect import Dialect, Layout, Slot, Values
 from .export import first_alone
-from .slots import NEEDS_IDS, number, penalty
+from .slots import NEEDS_IDS, dry_fields, number, penalty
 from .verdicts import Fit, Verdict, approximate, unsupported
 
 OVERFLOW = "where its k is above 2^31 (a flat row, a large tau) it keeps one token"
@@ -175,13 +175,7 @@ def read_dry(values: Values) -> Stage | None:
 def write_dry(stage: Dry) -> Fit:
     if not all(isinstance(each, str) for each in stage.breakers):
         return unsupported("it wants breakers as texts")
-    found: dict[str, Any] = {
-        "dry_multiplier": stage.multiplier,
-        "dry_base": stage.base,
-        "dry_allowed_length": stage.allowed_length,
-        "dry_penalty_last_n": EVERY if stage.window == "all" else stage.window,
-        "dry_sequence_breakers": list(stage.breakers),
-    }
+    found = dry_fields(stage, list(stage.breakers), "dry_penalty_last_n", EVERY)
     if not stage.breakers:
         return unsupported("its server refuses an empty list of breakers; on the command line it is --dry-sequence-breaker none")
     if any(len(each.encode()) > 1 for each in stage.breakers):

@@ -188,3 +188,19 @@ def narrows(stage: Stage) -> bool:
 
 
 NEEDS_IDS = "it wants token ids: bind the recipe to a vocabulary first"
+
+
+def dry_fields(stage: Any, breakers: list[Any], window: str, every: int) -> dict[str, Any]:
+    """The parameters of dry under their usual names. `window` is that of its length, and `every` its value for everything."""
+    found = {"dry_multiplier": stage.multiplier, "dry_base": stage.base, "dry_allowed_length": stage.allowed_length}
+    return {**found, window: every if stage.window == "all" else stage.window, "dry_sequence_breakers": breakers}
+
+
+def dry_by_ids(stage: Any) -> Fit:
+    """The parameters of dry where breakers are single tokens, and a range of 0 is everything."""
+    breakers = single_ids(stage, "breakers")
+    if breakers is None:
+        return unsupported("its breakers are single tokens, by id: bind the recipe to a vocabulary first")
+    if stage.scope != "all":
+        return unsupported("it looks at prompt and continuation")
+    return Fit(dry_fields(stage, breakers, "dry_range", 0))
