@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("httpx")
 
-from ulam.models.table import Markov
+from ulam.models.table import Markov, Table, abc
 
 from ..adapters.fake_server import Fake, serving
 from ..adapters.test_remote import table
@@ -141,3 +141,24 @@ def test_a_key_of_the_environment_is_in_no_message(ulam: Ulam, fake: Fake, monke
     assert (done.code, done.out) == (5, "")
     assert "refuses the key (403)" in done.stderr
     assert "sk-secret" not in done.stderr
+
+
+class Noted(Table):
+    """`abc` as another library would run it, with something to be known of it."""
+
+    runs = "elsewhere, float16 on cpu"
+    notes = ("no end token: a text ends at a stop string or at max_tokens",)
+
+    def __init__(self) -> None:
+        super().__init__({}, abc().vocabulary, otherwise=(0.5, 0.25, 0.25), name="noted")
+
+
+def test_what_computes_a_model_and_what_is_to_be_known_of_it_is_told(ulam: Ulam, models: Callable[..., None]) -> None:
+    models(noted=Noted())
+    for words in (("sample", "a"), ("score", "ab")):
+        done = ulam(*words, "-m", "noted")
+        assert "── noted (elsewhere, float16 on cpu) · " in done.stderr
+        assert "   noted: no end token: a text ends at a stop string or at max_tokens" in done.stderr.splitlines()
+    found = json.loads(ulam("sample", "a", "-m", "noted", "--json").out)["model"]
+    assert (found["runs"], found["notes"]) == (Noted.runs, [*Noted.notes])
+    assert ulam("law", "-m", "noted", "greedy").out.startswith(" law of 3 tokens · model noted (elsewhere, float16 on cpu) · ")

@@ -104,8 +104,10 @@ def finite(x: float | None) -> float | None:
 
 
 def model_entry(model: LanguageModel) -> dict[str, Any]:
-    """Which model it was: its name, its fingerprint, and the kind of model it is."""
-    return {"name": model.name, "id": model.fingerprint, "backend": type(model).__module__.rpartition(".")[2]}
+    """Which model it was: its name, its fingerprint, the kind of model it is, what computes it, and what is to be known of it."""
+    more = {"runs": getattr(model, "runs", ""), "notes": list(getattr(model, "notes", ()))}
+    known = {key: value for key, value in more.items() if value}
+    return {"name": model.name, "id": model.fingerprint, "backend": type(model).__module__.rpartition(".")[2], **known}
 
 
 def token_entry(token: int, vocabulary: Vocabulary) -> dict[str, Any]:

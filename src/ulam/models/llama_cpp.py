@@ -89,6 +89,8 @@ class LlamaCpp:
         most = max(most, self.context_limit, TOKENS)
         self._store = Store(open_context, len(self.vocabulary), max(min(self.context_limit, FIRST), TOKENS), most, name)
 
+    runs = "llama.cpp"
+
     def __repr__(self) -> str:
         return f"LlamaCpp({self.name}: {len(self.vocabulary)} tokens)"
 

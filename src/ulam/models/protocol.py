@@ -41,6 +41,8 @@ class LanguageModel(Protocol):
                   once; consumes `state`. A model that has it says "extend"; for all others `models.extend` takes K steps.
     layer_logits(state, layers) -> logits   [len(layers), B, V] of the next token, by the output head on the hidden state after so many
                   layers, numbers from 0 to `model.layers` - 1; `state` stays valid. A model that has it says "layer_logits".
+    runs          what computes it, for people, where that is not the house itself: `transformers, bfloat16 on cuda:0`
+    notes         a line each on what its makers may not have meant: `models/notes.py`
     probs(prefix) -> tuple   the probabilities of the next token after a prefix, V `Fraction`s or V floats, exactly as a
                   table was given them: what laws in rational numbers are worked out from.
     notes         what is to be known of a model that works, a line each: no end token, entries without a token, tensors left aside.

@@ -74,7 +74,12 @@ class TransformersModel:
         self._takes = set(inspect.signature(model.forward).parameters)
 
     def __repr__(self) -> str:
-        return f"TransformersModel({self.name}: {type(self.network).__name__}, {len(self.vocabulary)} tokens, {self.network.dtype} on {self.network.device})"
+        return f"TransformersModel({self.name}: {type(self.network).__name__}, {len(self.vocabulary)} tokens, {self.runs})"
+
+    @property
+    def runs(self) -> str:
+        """What computes, in which type, and where: `transformers, bfloat16 on cuda:0`."""
+        return f"transformers, {str(self.network.dtype).removeprefix('torch.')} on {self.network.device}"
 
     @cached_property
     def fingerprint(self) -> str:

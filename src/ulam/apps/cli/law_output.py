@@ -27,6 +27,7 @@ from ...render.numbers import probability
 from ...render.receipt import counted, receipt
 from ...render.terminal import visible
 from .recipes import Given
+from .summary import titled
 
 MOST_TIES = 3  # that are told one by one
 MOST_TOKENS = 4  # of a tie
@@ -63,7 +64,7 @@ class Answer:
         question, found = self.question, self.found
         prompt = question.prompt if len(question.prompt) <= MOST_PROMPT else "…" + question.prompt[-MOST_PROMPT:]
         parts = [f"law of {counted(question.length, 'token')}" + (f" after {visible(print_value(prompt))}" if prompt else "")]
-        parts += [f"model {self.model.name}", f"recipe {question.given.recipe}"]
+        parts += [f"model {titled(self.model)}", f"recipe {question.given.recipe}"]
         parts += [f"against {question.against}"] if question.against is not None else []
         head = receipt([*parts, f"exact ({many(found.law.paths, 'path')})"], columns, " ").split("\n")
         facts = [f"event {written(question.event.pattern)}: {shown(p)} under {name}" for name, p in self.chances()] if question.event else []

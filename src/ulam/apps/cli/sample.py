@@ -20,7 +20,7 @@ from .progress import Progress, after_a_second
 from .reading import read_text, unescape
 from .recipes import choose_recipe
 from .running import draw
-from .summary import complaints, summary
+from .summary import complaints, notes, summary
 from .talk import say, silent
 from .typed import Typed
 from .words import as_flags
@@ -96,7 +96,7 @@ def sample(
         code = draw(run, writer, Progress(samples, wanted=not quiet and not (watched and streams), beside_text=watched))
     for line in complaints(run, as_flags if is_server(model) else str):
         say(line)
-    note(summary(run, given, joined, out))
+    note("\n".join([summary(run, given, joined, out), *notes(run.model)]))
     return code
 
 

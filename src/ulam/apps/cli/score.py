@@ -25,6 +25,7 @@ from .progress import Progress, after_a_second
 from .reading import read_text
 from .recipes import Given, choose_recipe
 from .sample import loaded_from
+from .summary import notes, titled
 from .surprise import TOLD, Unit, marked, misspelt, model_parts, recipe_parts, table
 from .talk import say, silent
 from .typed import Text
@@ -86,8 +87,8 @@ def score(
         shown = marked(found, loaded.vocabulary, peaks or TOLD) if per is None else "\n".join(table(found, loaded.vocabulary, per))
         print(visible(shown) if is_terminal(sys.stdout) else shown)
     size = width(sys.stderr) if is_terminal(sys.stderr) else None
-    first = [loaded.name, *(["standard input, then the text"] if joined else []), *model_parts(found, loaded, peaks or TOLD)]
-    told = [receipt(first, size), *(receipt(parts, size, "   ") for parts in (recipe_parts(found, loaded.vocabulary), warnings) if parts)]
+    first = [titled(loaded), *(["standard input, then the text"] if joined else []), *model_parts(found, loaded, peaks or TOLD)]
+    told = [receipt(first, size), *(receipt(parts, size, "   ") for parts in (recipe_parts(found, loaded.vocabulary), warnings) if parts), *notes(loaded)]
     for line in "\n".join(told).split("\n"):
         note(visible("\n".join(wrap(line, max(24, size))) if size else line))
     return 0

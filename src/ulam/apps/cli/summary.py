@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import UlamError
 from ...core.values import print_value
@@ -38,7 +39,7 @@ def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
     samples = run.samples
     tokens = sum(size(sample) or 0 for sample in samples)
     first = samples[0]
-    parts = [run.model.name]
+    parts = [titled(run.model)]
     parts += ["standard input, then the text"] if joined else []
     parts += [counted(len(samples), "sample")] if len(samples) > 1 else []
     parts += run.told
@@ -52,6 +53,16 @@ def summary(run: Run, given: Given, joined: bool, out: Path | None) -> str:
     parts += [endings(samples, run)]
     parts += [f"saved {out}"] if out is not None else []
     return receipt(parts, width(sys.stderr) if is_terminal(sys.stderr) else None)
+
+
+def titled(model: Any) -> str:
+    """A model by name, with what computes it where that is not the house itself."""
+    return f"{model.name} ({model.runs})" if getattr(model, "runs", "") else model.name
+
+
+def notes(model: Any) -> list[str]:
+    """What is to be known of a model, a line each."""
+    return [f"   {model.name}: {text}" for text in getattr(model, "notes", ())]
 
 
 def size(sample: Sample) -> int | None:
