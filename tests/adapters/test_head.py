@@ -183,6 +183,17 @@ def test_a_short_list_says_nothing_about_its_last_token() -> None:
         bounds(head, "top_k=3")
 
 
+def test_a_temperature_leaves_a_tie_with_the_last_token_shown() -> None:
+    """All shown tokens are kept whatever the temperature, and rounding makes none of them less likely than the ceiling."""
+    for seed in range(40):
+        log_probs = log_softmax(np.random.default_rng(seed).normal(0, 2, 60))
+        head = Head.of(np.sort(log_probs)[:-21:-1], 20)
+        for T in (0.7, 0.9, 1.3):
+            assert exact(head, f"temperature={T} top_k=20") == pytest.approx(
+                np.sort(Recipe(f"temperature={T} top_k=20").distribution(log_probs).probs)[:-21:-1]
+            )
+
+
 def test_a_whole_row_needs_no_cut() -> None:
     head = Head.of(np.log([0.5, 0.25, 0.25]), 20)
     assert head.missing == 0

@@ -169,6 +169,27 @@ def test_a_server_that_ends_without_showing_a_row_is_asked_again() -> None:
             ulam.sample(here(fake), "a", "top_k=2", max_tokens=1, seed=1)
 
 
+@pytest.mark.parametrize("draws", ["here", "server"])
+def test_a_text_that_the_server_refuses_later_fails_alone(draws: str) -> None:
+    """As a context that is full. What it refuses at once ends the run."""
+    with serving(table()) as fake:
+
+        def refuse(answer: dict[str, Any]) -> Any:
+            body = fake.requests[-1][1]
+            return answer if len(body["prompt"]) < 3 else {"choices": [], "refused": True}
+
+        sent = Handler.send
+        fake.spoil = refuse
+        with pytest.MonkeyPatch.context() as patch:
+            full = {"message": "too long"}
+            patch.setattr(Handler, "send", lambda self, value, *rest: sent(self, full, 400) if "refused" in value else sent(self, value, *rest))
+            got = ulam.sample(load(fake.url, draws=draws, shown=4), ["a", "aaaa", "b"], "top_k=2", max_tokens=2, seed=1)
+            with pytest.raises(ServerError, match="too long"):
+                ulam.sample(load(fake.url, draws=draws, shown=4), ["aaaa", "a"], "top_k=2", max_tokens=2, seed=1)
+    assert [each.finish_reason for each in got] == ["length", "error", "length"]
+    assert "too long" in str(got[1].error)
+
+
 def test_a_prompt_is_asked_for_once_and_its_samples_are_apart() -> None:
     with serving(table()) as fake:
         ulam.sample(here(fake), "a", "top_k=3", n=5, max_tokens=1, seed=1)
@@ -180,6 +201,10 @@ def test_fewer_tokens_are_asked_for_where_the_server_refuses_many() -> None:
         engine = here(fake, shown=20)
         assert len(ulam.sample(engine, "a", "top_k=3", max_tokens=2, seed=1)) == 1
         assert engine.shown == 5
+    with serving(table()) as fake:  # 20 at most, as in vLLM
+        engine = here(fake, shown=50)
+        ulam.sample(engine, "a", "top_k=3", max_tokens=2, seed=1)
+        assert engine.shown == 20
 
 
 @pytest.mark.parametrize(
@@ -392,6 +417,30 @@ def test_offline_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ModelError, match="offline"):
             load(fake.url)
         assert fake.requests == []
+
+
+@pytest.mark.parametrize("proxy", ["foo://u:hidden@x", "http://[::1"])
+def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UsageError, match="the environment names a proxy that cannot be used") as error:
+        load("http://127.0.0.1:9/v1")
+    assert "hidden" not in str(error.value)
+    assert "NO_PROXY=127.0.0.1" in str(error.value)
+
+
+def test_a_proxy_that_does_not_listen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://u:hidden@127.0.0.1:9")
+    with serving(table()) as fake:
+        with pytest.raises(ModelError, match="through the proxy of the environment: Connection refused") as error:
+            load(fake.url)
+        assert "hidden" not in str(error.value)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert load(fake.url).name == "m"
+
+
+def test_a_server_without_tls_is_told_as_such() -> None:
+    with serving(table()) as fake, pytest.raises(ModelError, match="does not speak TLS"):
+        load(fake.url.replace("http:", "https:"))
 
 
 def test_nobody_listens() -> None:

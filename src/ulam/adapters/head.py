@@ -137,7 +137,7 @@ def undecided(stage: Stage, row: Row) -> Inexact:
 
 
 def needs_all(stage: Stage, shown: int) -> Inexact:
-    fix = FIRST if isinstance(stage, Transform) else ", ".join(CHOOSERS)
+    fix = FIRST if isinstance(stage, Transform) else f"{', '.join(CHOOSERS[:-1])} or {CHOOSERS[-1]}"
     return refusal(stage, f"needs the whole row, and this server shows {shown} tokens of it", fix)
 
 
@@ -250,7 +250,8 @@ def temper(row: Row, stage: Any, look: Look, unseen: Sequence[float]) -> Row:
     if number(stage.T) == 0:
         return first_only(row, stage)
     T = min(max(number(stage.T), 1e-37), 1e30)  # as the stage itself
-    return Row(tempered(row.z, stage.T), row.cap / T, *powers(row, 1 / T))
+    z = tempered(np.append(row.z, [[row.cap]], axis=1), stage.T)  # the cap with the rest, so that a tie with it stays one
+    return Row(z[:, :-1], float(z[0, -1]), *powers(row, 1 / T))
 
 
 def powers(row: Row, b: float) -> tuple[float, float]:

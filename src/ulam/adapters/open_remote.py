@@ -67,7 +67,8 @@ def open_remote(
     if model is None or (listed and model not in listed):
         names = [*listed][:LISTED]
         more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-        what = f"{server.url} has {'several models' if model is None else f'no model {print_value(model)}'}: {', '.join(map(print_value, names))}{more}"
+        which = "several models:" if model is None else f"no model {print_value(model)}; it has"
+        what = f"{server.url} has {which} {', '.join(map(print_value, names))}{more}"
         near = did_you_mean(model, listed) if model is not None else ""
         raise ModelError(what + near if names else f"{server.url} lists no model", fix=f"model={print_value(names[0])}" if names else "model=, its name there")
     return Remote(server, model, engine or OWNERS.get(listed.get(model, "")), draws=draws, chat=chat, shown=shown, ends=ends)

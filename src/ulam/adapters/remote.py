@@ -39,7 +39,7 @@ from .speller import Following, Speller
 AT_MODEL = ("vllm", "llama.cpp")
 """Engines whose log-probabilities are those of the model, before any stage, unless they were started or asked otherwise."""
 
-FEWER = 5
+FEWER = (20, 5)
 """Most likely tokens that are asked for where a server refuses more."""
 
 LOOKS = 4
@@ -140,7 +140,12 @@ class Remote:
                 body["stop"] = list(run.stop)
             if "seed" in self.dialect.rest:
                 body["seed"] = int(noise.bits(Address(row.sequence, 0))) >> 33
-            yield self.whole(self.answer(body), row, run).of(row)
+            try:
+                yield self.whole(self.answer(body), row, run).of(row)
+            except ServerError as error:
+                if not run.finished or not about_the_text(error):
+                    raise
+                yield row.finish("error", error=error)
 
     def beginning(self, row: Row) -> dict[str, Any]:
         if self.chat:
@@ -205,8 +210,9 @@ class Remote:
                     yield row.finish("error", error=error)
                     break
                 except UlamError as error:
-                    if isinstance(error, ServerError):
+                    if isinstance(error, ServerError) and not (begun and about_the_text(error)):
                         raise
+                    error.position = len(row.tokens) if row.tokens else None
                     yield row.finish(failing(error), error=error)
                     break
                 begun = True
@@ -248,9 +254,9 @@ class Remote:
             try:
                 answer = self.reader.answer(self.server.post("/completions", body))
             except ServerError as error:
-                if self.shown <= FEWER or not about_log_probs(error):
+                if self.shown <= FEWER[-1] or not about_log_probs(error):
                     raise
-                self.shown = FEWER
+                self.shown = next(each for each in FEWER if each < self.shown)
                 continue
             steps, looks = answer.choice.steps, looks + 1
             unclear = steps == () or (steps and len(steps[0].top) == self.shown and steps[0].hides(self.shown))
@@ -342,6 +348,11 @@ def plain(recipe: Recipe) -> bool:
 def place(entry: Entry) -> tuple[int, bytes]:
     """Where a token stands in the order of a draw: by its id, else by its bytes."""
     return entry.token or 0, b"" if entry.token is not None else entry.raw if entry.raw is not None else entry.text.encode("utf-8", "replace")
+
+
+def about_the_text(error: ServerError) -> bool:
+    """Whether a server that has answered before may refuse this request for its text: most often it is too long."""
+    return error.status in (400, 413, 422)
 
 
 def about_log_probs(error: ServerError) -> bool:

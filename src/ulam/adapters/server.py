@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 import time
 import weakref
 from contextlib import suppress
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -24,6 +26,10 @@ MOST_BYTES = 2**25
 ATTEMPTS = 4
 AGAIN = (429, 503)
 LONGEST_PAUSE = 30.0
+CODES = re.compile(r"^\[[^]]*\] | \(_\w+\.c:\d+\)$")
+"""What the system writes around its words."""
+
+PROXIES = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
 TOLD = 200
 """Characters of the server's own words in an error."""
 
@@ -59,7 +65,10 @@ class Server:
         self.stream: Any = None
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})}
         limit = httpx.Timeout(self.timeout, connect=min(CONNECT, self.timeout))
-        self.client = httpx.Client(headers=headers, timeout=limit, follow_redirects=False)
+        try:
+            self.client = httpx.Client(headers=headers, timeout=limit, follow_redirects=False)
+        except (ValueError, ImportError, httpx.InvalidURL):  # its message may hold the proxy's password
+            raise UsageError("the environment names a proxy that cannot be used", fix=f"{PROXIES}: http://host:port; or NO_PROXY={parsed.host}") from None
         weakref.finalize(self, self.client.close)
 
     def get(self, path: str) -> dict[str, Any]:
@@ -91,9 +100,7 @@ class Server:
             except httpx.RemoteProtocolError:
                 raise self.error("ended its answer half way, or does not speak HTTP") from None
             except (httpx.HTTPError, OSError) as fault:
-                raise self.error(
-                    f"cannot be reached: {self.scrub(str(fault) or type(fault).__name__)}", fix="is it running, and is this its address?"
-                ) from None
+                raise self.unreached(fault) from None
             else:
                 if 200 <= status < 300:
                     return self.object(raw)
@@ -139,6 +146,16 @@ class Server:
         if not isinstance(found, dict):
             raise self.error("answers JSON that is no object, not what an OpenAI-compatible server answers")
         return found
+
+    def unreached(self, fault: Exception) -> ServerError:
+        what = CODES.sub("", self.scrub(str(fault))) or type(fault).__name__
+        url = httpx.URL(self.url)
+        proxies = getproxies()
+        if (url.scheme in proxies or "all" in proxies) and not proxy_bypass(url.host):
+            return self.error(f"cannot be reached through the proxy of the environment: {what}", fix=f"{PROXIES}; NO_PROXY={url.host} goes past it")
+        if "wrong version number" in what.lower():
+            return self.error("does not speak TLS", fix=f"http{self.url.removeprefix('https')}, where nobody else listens")
+        return self.error(f"cannot be reached: {what}", fix="is it running, and is this its address?")
 
     def refusal(self, status: int, headers: httpx.Headers, raw: bytes, path: str, attempt: int) -> ServerError:
         said = self.scrub(message(raw))
