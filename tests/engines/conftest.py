@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import ulam
 from ulam.models.builtin import Llama
 
 from ..tiny import open_llama, write_tiny
@@ -55,3 +63,37 @@ def tight(folder: Path) -> Any:
             disable_log_stats=False,
         )
     return VLLMEngine(llm, "tight")
+
+
+@contextmanager
+def served(command: Sequence[str], log: Path, path: str) -> Iterator[str]:
+    """A server's process, once it answers `path`; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with log.open("w") as out:
+        environment = {**os.environ, "PYTHONPATH": str(Path(ulam.__file__).parents[1])}
+        server = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], stdout=out, stderr=out, env=environment)
+    try:
+        for _ in range(240):
+            assert server.poll() is None, log.read_text()[-3000:]
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.5)
+        else:
+            raise AssertionError(log.read_text()[-3000:])
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def vllm_command(python: str, folder: Path) -> list[str]:
+    """`vllm serve` of the tiny checkpoint with the plugin."""
+    from ulam.adapters.vllm_plugin import PLACE, installed
+
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", "tiny", "--dtype", "float32"]
+    command += ["--enforce-eager", "--kv-cache-memory-bytes", str(1 << 28)]
+    return command if installed() else [*command, "--logits-processors", PLACE]

@@ -1,7 +1,8 @@
 """Recipes inside vLLM, the real engine on a CPU: its tokens are those of `ulam.sample` on NumPy.
 
-The two forward passes round differently. A row whose tokens differ must differ first where the uniform of that draw lies within
-`NEAR` of a border between two tokens, or where a cut of the recipe does; such rows are counted, and must be few.
+The two forward passes round differently. A row whose tokens differ must differ first where NumPy's logits, shifted by normal noise of
+deviation `NEAR`, have a law in which the uniform of that draw lies within `NEAR` of a border between two tokens or falls to the
+token that vLLM drew (a cut may stand elsewhere there); such rows are counted, and must be few.
 """
 
 from __future__ import annotations

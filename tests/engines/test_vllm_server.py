@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,51 +16,30 @@ import pytest
 import ulam
 from ulam.models.builtin import Llama
 
+from .conftest import served, vllm_command
+
 vllm = pytest.importorskip("vllm")
 pytestmark = pytest.mark.filterwarnings("default")
 
-SOURCE = Path(ulam.__file__).parents[1]
 Post = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture(scope="module")
 def post(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
     """Sends a completion request; the status and the answer. The logprobs of this server are the recipe's."""
-    from ulam.adapters.vllm_plugin import PLACE, installed
+    command = [*vllm_command(sys.executable, folder), "--logprobs-mode", "processed_logits"]
+    with served(command, tmp_path_factory.mktemp("server") / "log", "/health") as url:
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", "tiny", "--dtype", "float32"]
-    command += ["--enforce-eager", "--host", "127.0.0.1", "--port", str(port), "--kv-cache-memory-bytes", str(1 << 28), "--logprobs-mode", "processed_logits"]
-    command += [] if installed() else ["--logits-processors", PLACE]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": str(SOURCE)})
-
-    def send(**fields: Any) -> tuple[int, Any]:
-        body = json.dumps({"model": "tiny", **fields}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    try:
-        for _ in range(240):
-            assert server.poll() is None, log.read_text()[-3000:]
+        def send(**fields: Any) -> tuple[int, Any]:
+            body = json.dumps({"model": "tiny", **fields}).encode()
+            request = urllib.request.Request(f"{url}/v1/completions", body, {"Content-Type": "application/json"})
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    break
-            except OSError:
-                time.sleep(0.5)
-        else:
-            raise AssertionError(log.read_text()[-3000:])
+                with urllib.request.urlopen(request, timeout=120) as answer:
+                    return answer.status, json.load(answer)
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
         yield send
-    finally:
-        server.terminate()
-        server.wait(60)
 
 
 def test_a_server_draws_the_tokens_of_numpy(post: Post, model: Llama) -> None:

@@ -6,10 +6,11 @@ server  The recipe is written in the parameters of the server's engine (`recipe/
 here    One token a request: the server shows the K most likely tokens after the text so far, under neutral settings, and the recipe
         draws from them with ulam's own noise. A recipe that these K tokens do not decide is refused (`head.py`). Replayable as far as the
         server's numbers are: they may depend on what else it computes. The draw is the inverse CDF in the order of the server's token
-        ids where it tells them, else in the order of the tokens' bytes: the law is that of `ulam.sample`, and with the same numbering the tokens are too.
+        ids where it tells them, else in the order of the tokens' bytes: the law is that of `ulam.sample`, and with the same numbering the
+        tokens are too (not those of `gumbel_max`, which has a uniform for every token).
 
 Log-probabilities that the server tells are the model's where its engine documents that (`AT_MODEL`) or where the recipe is the model as
-it is; elsewhere they are not shown at all, and `logprobs_at` says "unknown".
+it is; elsewhere, and where the engine is not recognised, they are not shown at all, and `logprobs_at` says "unknown".
 """
 
 from __future__ import annotations
