@@ -77,7 +77,8 @@ def test_vllm_stops_where_it_is_told_and_a_full_context_fails_alone(vllm_url: st
 
 @pytest.fixture(scope="module")
 def llama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pytest.importorskip("llama_cpp.server.app")
+    for name in ("gguf", "llama_cpp.server.app"):
+        pytest.importorskip(name)
     folder = tmp_path_factory.mktemp("llama")
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(write_gguf(folder / "tiny.gguf")), "--logits_all", "true", "--n_ctx", "256"]
     with served(command, folder / "log", "/v1/models") as url:
