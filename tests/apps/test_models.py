@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("httpx")
 
+from tests.tiny import write_tiny
 from ulam.models.table import Markov, Table, abc
 
 from ..adapters.fake_server import Fake, serving
@@ -162,3 +163,15 @@ def test_what_computes_a_model_and_what_is_to_be_known_of_it_is_told(ulam: Ulam,
     found = json.loads(ulam("sample", "a", "-m", "noted", "--json").out)["model"]
     assert (found["runs"], found["notes"]) == (Noted.runs, [*Noted.notes])
     assert ulam("law", "-m", "noted", "greedy").out.startswith(" law of 3 tokens · model noted (elsewhere, float16 on cpu) · ")
+
+
+def test_the_settings_that_the_makers_propose_are_a_recipe_when_they_are_asked_for(ulam: Ulam, tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "tiny")
+    (folder / "generation_config.json").write_text(json.dumps({"do_sample": True, "temperature": 0.6, "top_p": 0.9}))
+    for words in (("sample", "The cat"), ("score", "The cat"), ("law", "--length", "1", "-p", "The")):
+        found = json.loads(ulam(*words, "-m", str(folder), "-r", "model", "--json").out)
+        assert (found["recipe"], found["recipe_from"]) == ("temperature=0.6 top_k=50 top_p=0.9", "model")
+        assert any("nobody wrote top_k=50: transformers does so by default" in text for text in found["warnings"])
+        assert json.loads(ulam(*words, "-m", str(folder), "--json").out).get("recipe") in ("categorical", None)  # never unasked
+    done = ulam("a", "-m", "abc", "-r", "model")
+    assert (done.code, "abc proposes no settings" in done.stderr) == (2, True)

@@ -27,7 +27,8 @@ HiddenBackendFlag: TypeAlias = Annotated[str, typer.Option("--backend", metavar=
 HiddenOptionsFlag: TypeAlias = Annotated[list[str] | None, typer.Option("--model-option", metavar="NAME=VALUE", hidden=True)]
 HiddenOfflineFlag: TypeAlias = Annotated[bool, typer.Option("--offline", hidden=True)]
 """Hidden where the page of help has no room: `ulam models --help` tells."""
-RecipeFlag: TypeAlias = Annotated[str | None, typer.Option("-r", "--recipe", metavar="RECIPE", help="the recipe as one text, or a .toml or .json file")]
+RECIPES = "one text, a .toml or .json file, or model: its makers' settings"
+RecipeFlag: TypeAlias = Annotated[str | None, typer.Option("-r", "--recipe", metavar="RECIPE", help=RECIPES)]
 QuietFlag: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="only errors on standard error")]
 
 

@@ -127,7 +127,8 @@ class Answer:
         return {"recipe_prob": p, **bounds}  # type: ignore[dict-item]
 
     def warnings(self) -> list[str]:
-        found = [f"{stage} is neutral and left out of the recipe" for stage in self.question.given.idle]
+        given = self.question.given
+        found = [*(f"{stage} is neutral and left out of the recipe" for stage in given.idle), *given.notes]
         why, against = self.found.unlisted, self.question.against
         if isinstance(why, BudgetExceeded):
             reason = f"has {why.count or 'too many'} paths, and --budget allows {told(self.question.budget)}"

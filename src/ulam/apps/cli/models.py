@@ -11,10 +11,10 @@ import typer
 from ...adapters.load import is_server, load
 from ...core.errors import UlamError
 from ...models.about import About, about, built_in
-from ...recipe.dialects import find
 from ...render.columns import columns
 from ...render.terminal import is_terminal, width
 from .flags import BackendFlag, OfflineFlag, OptionsFlag, model_options
+from .recipes import proposal
 from .words import as_flags
 
 Entry = dict[str, Any]
@@ -78,7 +78,7 @@ def described(spec: str, backend: str, options: list[str], offline: bool) -> Ent
 
 
 def entry(found: About) -> Entry:
-    recipe, note = proposal(found)
+    recipe, note = shipped(found)
     return {
         "spec": found.spec,
         "name": found.spec.rstrip("/\\"),
@@ -95,16 +95,13 @@ def entry(found: About) -> Entry:
     }
 
 
-def proposal(found: About) -> tuple[str | None, str | None]:
+def shipped(found: About) -> tuple[str | None, str | None]:
     """The settings that the makers propose as a recipe, or why they are none."""
-    dialect = find(found.settings_of)
-    known = {name: value for name, value in found.proposed.items() if name in dialect.defaults or name in dialect.aliases}
-    if not known:
-        return None, None
     try:
-        return str(dialect.read(known).recipe), None
+        reading = proposal(found)
     except UlamError as error:
         return None, error.what
+    return None if reading is None else str(reading.recipe), None
 
 
 def row(found: Entry) -> tuple[str, ...]:

@@ -9,25 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ...adapters.load import is_server
 from ...core.errors import RecipeError, UnknownMethod, UsageError, nearest
 from ...core.method import Stage
 from ...methods import ALIASES, catalogue
+from ...models.about import About, about
 from ...recipe import Recipe
 from ...recipe.canonical import arrange, in_order
+from ...recipe.dialects import Reading, find
 from .flags import read_settings
 from .reading import read_file
 from .typed import Typed
 
-Source = Literal["words", "recipe", "flags", "default"]
+Source = Literal["words", "recipe", "flags", "model", "default"]
 
 
 @dataclass(frozen=True)
 class Given:
-    """A recipe, where it came from, and what was typed but does nothing (flags only)."""
+    """A recipe, where it came from, what was typed but does nothing (flags only), and what is to be known of it."""
 
     recipe: Recipe
     source: Source
     idle: tuple[Stage, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def choose_recipe(typed: Typed, option: str | None, flags: dict[str, Any]) -> Given:
@@ -39,8 +43,9 @@ def choose_recipe(typed: Typed, option: str | None, flags: dict[str, Any]) -> Gi
     ways: dict[Source, Recipe] = {}
     if typed.stages:
         ways["words"] = read_words(typed)
+    shipped = proposed(typed) if option == "model" else None
     if option is not None:
-        ways["recipe"] = read_recipe(option)
+        ways["recipe"] = shipped.recipe if shipped is not None else read_recipe(option)
     if settings:
         ways["flags"] = Recipe(arrange(settings))
     if len(ways) > 1:
@@ -50,8 +55,25 @@ def choose_recipe(typed: Typed, option: str | None, flags: dict[str, Any]) -> Gi
     for source, recipe in ways.items():
         if source == "flags":
             return Given(recipe.simplified(), source, tuple(stage for stage in recipe.stages if stage.neutral(1).all()))
-        return Given(recipe, source)
+        return shipped or Given(recipe, source)
     return Given(Recipe(), "default")
+
+
+def proposed(typed: Typed) -> Given:
+    """The settings that the makers of the model propose, as the engine whose settings they are would do them. Raises `UsageError` for none."""
+    spec, backend = str(typed.context.params["model"]), str(typed.context.params.get("backend", "auto"))
+    reading = None if is_server(spec) else proposal(about(spec, backend))
+    if reading is None:
+        raise UsageError(f"{spec} proposes no settings, so -r model is no recipe", fix="stages: temperature=0.8 top_p=0.95")
+    hidden = [f"nobody wrote {', '.join(map(str, reading.hidden))}: {reading.engine} does so by default"] if reading.hidden else []
+    return Given(reading.recipe, "model", (), (f"the recipe is what {reading.engine} does with the settings of {spec}", *hidden, *reading.notes))
+
+
+def proposal(found: About) -> Reading | None:
+    """The settings that a model's files propose, read as those of the engine whose names they have; None if there are none."""
+    dialect = find(found.settings_of)
+    known = {name: value for name, value in found.proposed.items() if name in dialect.defaults or name in dialect.aliases}
+    return dialect.read(known) if known else None
 
 
 def merge(recipes: list[Recipe]) -> Recipe:

@@ -86,7 +86,7 @@ def sample(
         run = start(loaded, text, given.recipe, n=samples, max_tokens=max_tokens, seed=seed, stop=[unescape(each) for each in stop or []])
         watched = form == "text" and is_terminal(target)
         streams = stream if stream is not None else watched and samples == 1
-        extra = {"recipe_from": given.source, "warnings": [f"{stage} is neutral and left out of the recipe" for stage in given.idle]}
+        extra = {"recipe_from": given.source, "warnings": [*(f"{stage} is neutral and left out of the recipe" for stage in given.idle), *given.notes]}
         if form == "text":
             writer = TextWriter(target, samples, streams=streams, null=null)
         else:
@@ -96,7 +96,7 @@ def sample(
         code = draw(run, writer, Progress(samples, wanted=not quiet and not (watched and streams), beside_text=watched))
     for line in complaints(run, as_flags if is_server(model) else str):
         say(line)
-    note("\n".join([summary(run, given, joined, out), *notes(run.model)]))
+    note("\n".join([summary(run, given, joined, out), *(f"   {text}" for text in given.notes), *notes(run.model)]))
     return code
 
 

@@ -79,7 +79,7 @@ def score(
     finally:
         progress.stop()
     seconds = time.perf_counter() - started
-    warnings = [f"{stage} is neutral and left out of the recipe" for stage in given.idle]
+    warnings = [*(f"{stage} is neutral and left out of the recipe" for stage in given.idle), *given.notes]
     warnings += [told for told in (misspelt(text, found, loaded.vocabulary), named_like(typed.text)) if told]
     if json:
         print(codec.dumps(document(found, loaded, given, seconds, warnings), ensure_ascii=is_terminal(sys.stdout), allow_nan=False))
