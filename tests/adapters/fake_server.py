@@ -150,3 +150,11 @@ def serving(model: LanguageModel, **options: Any) -> Iterator[Fake]:
         fake.shutdown()
         fake.server_close()
         thread.join()
+
+
+def spoiled(**choice: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda answer: {**answer, "choices": [{**answer["choices"][0], **choice}]}
+
+
+def legacy(tokens: list[Any], values: list[Any], tops: list[Any]) -> dict[str, Any]:
+    return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops}

@@ -14,7 +14,7 @@ from tests.tiny import write_tiny
 from ulam.models.table import Markov, Table, abc
 
 from ..adapters.fake_server import Fake, serving
-from ..adapters.test_remote import table
+from ..adapters.remote import table
 from .conftest import Ulam
 
 
