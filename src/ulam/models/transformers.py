@@ -74,7 +74,7 @@ class TransformersModel:
         self._takes = set(inspect.signature(model.forward).parameters)
 
     def __repr__(self) -> str:
-        return f"TransformersModel({self.name}: {type(self.network).__name__}, {len(self.vocabulary)} tokens, {self.runs})"
+        return f"TransformersModel({self.name}: {type(self.network).__name__}, {len(self.vocabulary)} tokens, {self.network.dtype} on {self.network.device})"
 
     @property
     def runs(self) -> str:
