@@ -15,7 +15,7 @@ from ulam.exact import distances, enumerate, laws, mode, path, size, walk
 from ulam.exact.laws import Law, Outcome
 from ulam.exact.path import Path, Question
 
-from . import test_enumerate, test_law, test_mode
+from . import test_enumerate, test_law, test_mode, test_mode_limits
 
 Patch = pytest.MonkeyPatch
 
@@ -142,7 +142,7 @@ def renyi_of_the_wrong_sign(patch: Patch) -> None:
 def ends_are_counted_as_texts_that_go_on(patch: Patch) -> None:
     real = size.sizes
     patch.setattr(size, "sizes", lambda *of: real(*of)._replace(counts=[2 * count for count in real(*of).counts]))
-    patch.setattr(test_mode, "sizes", size.sizes)
+    patch.setattr(test_mode_limits, "sizes", size.sizes)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ MUTANTS = [
     Mutant(variation_not_halved, test_law.test_distances_by_hand),
     Mutant(variation_over_one_support, test_mode.test_greedy_only_ever_says_aaa),
     Mutant(renyi_of_the_wrong_sign, test_law.test_entropies_in_nats),
-    Mutant(ends_are_counted_as_texts_that_go_on, test_mode.test_sizes_are_counted_where_they_can_be_and_estimated_beyond),
+    Mutant(ends_are_counted_as_texts_that_go_on, test_mode_limits.test_sizes_are_counted_where_they_can_be_and_estimated_beyond),
 ]
 
 
