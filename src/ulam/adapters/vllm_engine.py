@@ -81,7 +81,8 @@ def open_engine(
         try:
             llm = LLM(str(path), dtype=dtype, enforce_eager=enforce_eager, **given)
         except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
-            raise ModelError(f"vLLM does not open {name}: {str(error).strip().splitlines()[0]}", fix="look at vLLM's log above") from error
+            told = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(f"vLLM does not open {name}: {told}", fix="look at vLLM's log above") from error
     return VLLMEngine(llm, name)
 
 
